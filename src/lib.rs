@@ -1,0 +1,6 @@
+//! `seqn-play`: Ansible-style playbooks over SSH, needing nothing on the host but `sh`.
+//!
+//! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
+//! down this list only.
+
+pub mod source;

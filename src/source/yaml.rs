@@ -1,0 +1,1 @@
+//! YAML text → [`Node`](super::Node), with PyYAML's resolver.
