@@ -4,3 +4,4 @@
 //! down this list only.
 
 pub mod source;
+pub mod template;
