@@ -3,4 +3,5 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
+pub mod secret;
 pub mod source;
