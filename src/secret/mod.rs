@@ -6,8 +6,10 @@ pub mod forms;
 pub mod generate;
 pub mod harden;
 pub mod redactor;
+pub mod scram;
 pub mod stream;
 pub mod value;
+pub mod vault;
 
 pub use error::{Error, ErrorKind};
 pub use generate::generate;
