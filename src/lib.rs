@@ -3,4 +3,6 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
+pub mod module;
+pub mod remote;
 pub mod source;

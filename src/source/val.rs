@@ -83,6 +83,30 @@ impl Text {
     }
 }
 
+impl From<&str> for Text {
+    fn from(s: &str) -> Text {
+        Text::new(s)
+    }
+}
+impl From<String> for Text {
+    fn from(s: String) -> Text {
+        Text::new(s)
+    }
+}
+
+/// Equal by content, whatever the secret bit or origin.
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.text == other.text
+    }
+}
+impl Eq for Text {}
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        str::hash(self, state);
+    }
+}
+
 impl std::ops::Deref for Text {
     type Target = str;
     fn deref(&self) -> &str {
@@ -149,6 +173,16 @@ impl Val {
             Val::Text(t) => t.is_secret(),
             Val::List(l) => l.iter().any(Val::has_secret),
             Val::Map(m) => m.iter().any(|(k, v)| k.has_secret() || v.has_secret()),
+            _ => false,
+        }
+    }
+
+    /// Whether any text in it is a template still to be rendered.
+    pub fn has_template(&self) -> bool {
+        match self {
+            Val::Text(t) => t.is_template(),
+            Val::List(l) => l.iter().any(Val::has_template),
+            Val::Map(m) => m.iter().any(|(k, v)| k.has_template() || v.has_template()),
             _ => false,
         }
     }

@@ -1,0 +1,1 @@
+//! Modules that act on the run rather than on a host.

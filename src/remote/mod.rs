@@ -1,0 +1,10 @@
+//! A host as a module sees it: [`Observation`]s in, answers out; and as the engine changes it:
+//! [`Effect`]s. Behind both, one shell protocol over three transports.
+
+pub mod effect;
+pub mod observation;
+pub mod target;
+
+pub use effect::{Attributes, Command, Content, Effect, Expect, Output, Program};
+pub use observation::{Answer, Checksum, FileKind, FileRead, Observation, Stat};
+pub use target::{Host, RemoteError, RemoteErrorKind, Stream, Target};
