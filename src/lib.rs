@@ -3,5 +3,7 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
+pub mod inventory;
 pub mod source;
 pub mod template;
+pub mod vars;
