@@ -1,0 +1,1 @@
+//! What `ansible-inventory` shows.
