@@ -5,6 +5,7 @@
 
 pub mod docker;
 mod place;
+pub mod project;
 mod raised;
 
 use std::io::{self, Write};
