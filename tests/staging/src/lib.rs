@@ -5,10 +5,13 @@
 
 pub mod docker;
 mod place;
+mod ports;
 pub mod project;
 mod raised;
+pub mod system;
 
 use std::io::{self, Write};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -77,4 +80,12 @@ fn remove(place: &Place) -> Result<()> {
 pub fn say(line: &str) {
     // Nobody is left to tell when stderr is closed.
     let _ = writeln!(io::stderr(), "staging: {line}");
+}
+
+/// Runs one part of an `up` and says how long it took.
+fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    let result = work()?;
+    say(&format!("{what}: {:.1} s", begun.elapsed().as_secs_f64()));
+    Ok(result)
 }

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,31 @@ impl Raised {
         write_private(&place.raised_json(), &(serde_json::to_string(self)? + "\n"))
     }
 
+    /// A login as `ssh_user` that asks nothing; add the remote command.
+    pub fn ssh(&self) -> Command {
+        self.ssh_as(&self.ssh_user)
+    }
+
+    pub fn ssh_as(&self, user: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+        ])
+        .args(["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", self.known_hosts.display()))
+        .arg("-i")
+        .arg(&self.private_key)
+        .args(["-p", &self.ssh_port.to_string()])
+        .arg(format!("{user}@{}", self.ssh_host));
+        ssh
+    }
+
     /// Ansible host variables for the host `vps`.
     fn host_vars(&self) -> String {
         let ssh_args = format!(
@@ -91,6 +117,6 @@ impl Raised {
     }
 }
 
-fn shown(path: &std::path::Path) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
