@@ -1,6 +1,6 @@
 //! The Compose project on the VPS: the same files for both kinds.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -146,17 +146,6 @@ pub fn random(length: usize) -> Result<String> {
     }
     text.truncate(length);
     Ok(text)
-}
-
-/// The value of a key in the project's `.env`, without its quotes; for tests.
-pub fn env_value(dir: &Path, key: &str) -> Result<Option<String>> {
-    let text = fs::read_to_string(dir.join(".env")).context("cannot read the project's .env")?;
-    let value = text.lines().rev().find_map(|line| {
-        let value = line.strip_prefix(key)?.strip_prefix('=')?;
-        let value = value.split(" #").next().unwrap_or(value).trim();
-        Some(value.trim_matches(['"', '\'']).to_owned())
-    });
-    Ok(value)
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ encrypt() {
     esac
 }
 
+# age or gpg, then as for dump
 archive() {
     local file=$stamp.$4.dump.$1
     [ ! -e "backups/offsite/$file" ] || fail "backups/offsite/$file exists already"
@@ -56,11 +57,11 @@ archive() {
     [ -s "$part/$file" ] || fail "the $1 archive of $4 is empty"
 }
 
-for with in age gpg; do
-    args=${with}_args[@]
+for kind in age gpg; do
+    args="${kind}_args[*]"
     [ -n "${!args-}" ] || continue
-    archive "$with" silver-postgres silver silver
-    archive "$with" authentik-postgresql authentik authentik
+    archive "$kind" silver-postgres silver silver
+    archive "$kind" authentik-postgresql authentik authentik
 done
 
 sync -f "$part"

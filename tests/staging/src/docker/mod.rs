@@ -157,6 +157,7 @@ fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> R
     let disk = place.disk().display().to_string();
     run(Command::new("docker")
         .args(["run", "--detach", "--init", "--network", "host"])
+        .args(["--hostname", "vps"])
         .args(["--name", &format!("{}-vps", place.name())])
         .args(["--label", &format!("{LABEL}={}", place.name())])
         .args(["--label", &format!("{LABEL}.dir={}", place.dir().display())])
