@@ -48,11 +48,24 @@ impl KindChoice {
     }
 }
 
-/// Raises a staging VPS in `place`. Whatever an earlier `up` left there is removed first.
+/// Raises a staging VPS in `place`. Whatever an earlier `up` left there is removed first, and
+/// where raising fails nothing stays.
 pub fn up(place: &Place, choice: KindChoice) -> Result<Raised> {
     let kind = choice.settle();
     let _held = place.lock()?;
     remove(place)?;
+    match raise(place, kind) {
+        Ok(raised) => Ok(raised),
+        Err(error) => {
+            if let Err(left) = remove(place) {
+                say(&format!("what was raised so far stays: {left:#}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn raise(place: &Place, kind: Kind) -> Result<Raised> {
     place.prepare(kind)?;
     let raised = match kind {
         Kind::Docker => docker::up(place)?,

@@ -65,17 +65,29 @@ pub fn sources(suite: &str) -> Result<Vec<String>> {
         (Some(id), Some(codename)) if id == "debian" => codename,
         _ => bail!("this is not a Debian machine, so it names no Debian mirror"),
     };
-    let targets = run(Command::new("apt-get").args([
+    let mut lines = rewritten(&targets()?, &mine, suite);
+    if lines.is_empty() && system::uid()? == 0 {
+        // A new machine has no package lists, and apt tells only of sources that it has some of.
+        say("running apt-get update");
+        run(Command::new("apt-get").args(["update", "-qq"]))?;
+        lines = rewritten(&targets()?, &mine, suite);
+    }
+    if lines.is_empty() {
+        bail!(
+            "apt knows no mirror of Debian {mine} on this machine; is it in its sources, and did \
+             `apt-get update` reach it?"
+        );
+    }
+    Ok(lines)
+}
+
+fn targets() -> Result<String> {
+    run(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         "Created-By: Packages",
-    ]))?;
-    let lines = rewritten(&targets, &mine, suite);
-    if lines.is_empty() {
-        bail!("this machine's apt sources have no mirror of Debian {mine}");
-    }
-    Ok(lines)
+    ]))
 }
 
 fn rewritten(targets: &str, mine: &str, suite: &str) -> Vec<String> {

@@ -34,9 +34,6 @@ pub fn up(place: &Place) -> Result<Raised> {
     let result = raise(place);
     if result.is_err() {
         show_logs(place);
-        if let Err(error) = down(place) {
-            say(&format!("what was raised so far stays: {error:#}"));
-        }
     }
     result
 }
