@@ -34,7 +34,6 @@ pub struct Secrets {
     pub authentik_postgres: String,
     pub oidc_client: String,
     pub authentik_api: String,
-    pub authentik_bootstrap: String,
     pub session: String,
     pub login: String,
 }
@@ -46,7 +45,6 @@ impl Secrets {
             authentik_postgres: random(40)?,
             oidc_client: random(64)?,
             authentik_api: random(60)?,
-            authentik_bootstrap: random(60)?,
             session: random(48)?,
             login: random(24)?,
         })
@@ -96,9 +94,6 @@ SESSION_SECRET=\"{session}\"
 SEED_LOGIN_USER={login_user}
 SEED_LOGIN_PASSWORD={login}
 
-# --- authentik ---------------------------------------------------------------
-AUTHENTIK_BOOTSTRAP_TOKEN={bootstrap}
-
 # --- Backups -----------------------------------------------------------------
 # One recipient, or several separated by commas.
 OFFSITE_BACKUP_AGE_RECIPIENT={age}
@@ -120,7 +115,6 @@ AUTHENTIK_PG_PORT={authentik_pg_port}
             session = secrets.session,
             login_user = LOGIN_USER,
             login = secrets.login,
-            bootstrap = secrets.authentik_bootstrap,
             age = self.age_recipient,
             postgres_image = self.postgres_image,
             services_image = self.services_image,
