@@ -1,7 +1,8 @@
 //! Free ports on 127.0.0.1.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -16,7 +17,16 @@ const COUNT: u16 = 12_000;
 /// Ports that nobody listens on. Other `up`s keep off them while this lives.
 pub struct Ports {
     ports: Vec<u16>,
-    _locks: Vec<File>,
+    locks: Vec<(File, PathBuf)>,
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        // By now something listens on the ports, which says more than a lock.
+        for (_held, path) in self.locks.drain(..) {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 impl Ports {
@@ -25,20 +35,21 @@ impl Ports {
         make_dir(&dir, 0o700)?;
         let mut taken = Ports {
             ports: Vec::new(),
-            _locks: Vec::new(),
+            locks: Vec::new(),
         };
         for _ in 0..1000 {
             if taken.ports.len() == count {
                 return Ok(taken);
             }
             let port = FIRST + draw()? % COUNT;
-            let lock = lock_file(&dir.join(port.to_string()))?;
+            let path = dir.join(port.to_string());
+            let lock = lock_file(&path)?;
             if lock.try_lock().is_ok()
                 && !taken.ports.contains(&port)
                 && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
             {
                 taken.ports.push(port);
-                taken._locks.push(lock);
+                taken.locks.push((lock, path));
             }
         }
         bail!(

@@ -142,7 +142,7 @@ pub fn compose() -> Result<Compose> {
 
 fn fetch_compose(dir: &Path) -> Result<String> {
     let mirror = sources(COMPOSE_SUITE)?.swap_remove(0);
-    let scratch = tempfile::tempdir_in(cache_dir()?)?;
+    let scratch = super::images::scratch()?;
     let at = |name: &str| scratch.path().join(name);
     for name in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(at(name))?;

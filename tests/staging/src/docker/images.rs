@@ -11,6 +11,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use super::apt::{self, Compose};
 use crate::place::{cache_dir, hex, lock_file};
@@ -21,6 +22,7 @@ const BASE: &str = "debian:12-slim";
 const BASE_SUITE: &str = "bookworm";
 /// On every image that is made here, so that `clean` finds them and no other.
 pub const LABEL: &str = "seqn.staging.image";
+const SCRATCH: &str = "half-made-";
 const STANDIN_OVERRIDE: &str = "SEQN_STANDIN";
 
 pub struct Images {
@@ -101,7 +103,26 @@ fn exclusive() -> Result<File> {
         file.lock()
             .with_context(|| format!("cannot lock {}", path.display()))?;
     }
+    // Who holds the lock owns all that is half made; a killed one couldn't tidy up.
+    for entry in fs::read_dir(cache_dir()?)? {
+        let path = entry?.path();
+        if path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()))
+        {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
     Ok(file)
+}
+
+/// A directory for what is half made. Only for who holds the lock on images.
+pub fn scratch() -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix(SCRATCH)
+        .tempdir_in(cache_dir()?);
+    made.context("cannot make a temporary directory in the cache")
 }
 
 fn exists(tag: &str) -> bool {
@@ -244,7 +265,7 @@ fn build(
         return Ok(tag);
     }
     say(&format!("building the image {tag}"));
-    let context = tempfile::tempdir_in(cache_dir()?)?;
+    let context = scratch()?;
     for (file, content) in files {
         fs::File::create(context.path().join(file))?.write_all(content.as_bytes())?;
     }

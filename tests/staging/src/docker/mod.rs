@@ -210,6 +210,14 @@ pub fn down(place: &Place) -> Result<()> {
         }
         return Ok(());
     }
+    let uid = system::uid()?;
+    if uid != 0 {
+        // What root on the VPS wrote could not be removed from out here. Fails where no VPS runs.
+        let _ = run(Command::new("docker")
+            .args(["exec", &format!("{}-vps", place.name())])
+            .args(["chown", "-R", &uid.to_string()])
+            .arg(place.disk()));
+    }
     let vps = format!("label={LABEL}={}", place.name());
     let services = format!("label={COMPOSE_LABEL}={}", place.name());
     // The VPS goes first: a `compose up` that still runs on it would make more. What it had
