@@ -197,6 +197,14 @@ impl Val {
         }
     }
 
+    /// Applies `f` to each value of a map by its key; other values stay as they are.
+    pub fn map_entries(&self, f: impl Fn(&str, Val) -> Val) -> Val {
+        match self {
+            Val::Map(m) => Val::map(m.iter().map(|(k, v)| (k.clone(), f(&k.key_text(), v.clone()))).collect()),
+            other => other.clone(),
+        }
+    }
+
     /// Every text leaf Secret.
     pub fn into_secret(self) -> Val {
         self.map_texts(&|t| t.clone().into_secret())
