@@ -48,6 +48,9 @@ pub trait Console: Send + Sync {
     /// A line typed by the operator; `None` where there is nobody to ask.
     async fn ask(&self, prompt: &str, echo: bool) -> Option<String>;
 
+    /// As [`Console::ask`], before the run began.
+    fn ask_now(&self, prompt: &str, echo: bool) -> Option<String>;
+
     /// Says something that isn't a result.
     fn say(&self, text: &str);
 }
