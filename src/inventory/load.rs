@@ -31,6 +31,8 @@ impl<'a> LoadOptions<'a> {
 const IGNORED_ENDINGS: [&str; 12] =
     [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
 const IGNORED_NAMES: [&str; 3] = ["host_vars", "group_vars", "vars_plugins"];
+/// Deeper nesting is a mistake.
+const DEEPEST_GROUP: usize = 500;
 /// Where a bare name is looked for.
 const FOLDER: &str = "inventory";
 const BARE_ENDINGS: [&str; 5] = ["", ".yml", ".yaml", ".ini", ".json"];
@@ -46,6 +48,10 @@ impl Inventory {
         }
         let Loader { mut inventory, mut problems, .. } = loader;
         inventory.settle();
+        if let Some(group) = inventory.groups().find(|g| g.depth > DEEPEST_GROUP) {
+            let message = format!("group '{}' is nested deeper than {DEEPEST_GROUP} groups", group.name);
+            problems.push(Diagnostic::global("inventory", message));
+        }
         let both = inventory.hosts.keys().filter(|name| inventory.groups.contains_key(*name));
         for name in both {
             let mut d =

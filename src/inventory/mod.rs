@@ -108,3 +108,6 @@ impl Source<'_> {
         if self.secret { value.into_secret() } else { value }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,7 @@ fn ask(path: &Path, args: &[&str], timeout: Duration, problems: &mut Diagnostics
 fn place(file: &Arc<SourceFile>, line: usize, column: usize) -> Span {
     let before: usize = file.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let text = file.text[before..].lines().next().unwrap_or_default();
-    let start = text.char_indices().map(|(at, _)| at).take_while(|at| at + 1 < column).last().unwrap_or(0);
+    let start = text.char_indices().map(|(at, _)| at).take_while(|at| *at < column).last().unwrap_or(0);
     let column = text[..start].chars().count() as u32 + 1;
     Span { file: file.clone(), start: before + start, end: before + text.len(), line: line as u32, column }
 }
