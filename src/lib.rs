@@ -3,6 +3,7 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
+<<<<<<< HEAD
 pub mod engine;
 pub mod report;
 pub mod module;
@@ -11,5 +12,7 @@ pub mod vars;
 pub mod template;
 pub mod playbook;
 pub mod inventory;
+=======
+>>>>>>> secret
 pub mod secret;
 pub mod source;
