@@ -8,12 +8,20 @@ use std::ops::Range;
 
 use fancy_regex::{BytesMode, Captures, Regex, RegexBuilder};
 
-/// A compiled pattern over bytes, as Python compiles `bytes`: `.` is one byte, `\w` and friends
-/// are ASCII. Bytes that are not UTF-8 pass through unharmed.
+/// A compiled pattern. It is matched against bytes; those that are not UTF-8 pass unharmed.
 #[derive(Debug, Clone)]
-pub struct BytesPattern {
+pub struct Pattern {
     regex: Regex,
     source: String,
+    flags: Flags,
+    alphabet: Alphabet,
+}
+
+/// What `.` and `\w` match one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alphabet {
+    Bytes,
+    Unicode,
 }
 
 /// Flags given beside the pattern (`re.MULTILINE`), which it can also set itself (`(?m)`).
@@ -94,17 +102,40 @@ impl<'t> Found<'t> {
     }
 }
 
-impl BytesPattern {
+impl Pattern {
+    /// As Python compiles `bytes`: `.` is one byte, `\w` and friends are ASCII.
+    ///
     /// # Errors
     /// What is wrong with the pattern, with the pattern.
-    pub fn new(pattern: &str, flags: Flags) -> Result<BytesPattern, PatternError> {
-        let translated = translate(pattern, flags, true)?;
+    pub fn bytes(pattern: &str, flags: Flags) -> Result<Pattern, PatternError> {
+        Pattern::new(pattern, flags, Alphabet::Bytes)
+    }
+
+    /// As Python compiles `str`.
+    ///
+    /// # Errors
+    /// As [`Pattern::bytes`].
+    pub fn unicode(pattern: &str, flags: Flags) -> Result<Pattern, PatternError> {
+        Pattern::new(pattern, flags, Alphabet::Unicode)
+    }
+
+    fn new(pattern: &str, flags: Flags, alphabet: Alphabet) -> Result<Pattern, PatternError> {
+        let (translated, flags) = translate(pattern, flags, alphabet)?;
+        let mode = match alphabet {
+            Alphabet::Bytes => BytesMode::Ascii,
+            Alphabet::Unicode => BytesMode::UnicodeBytes,
+        };
         let regex = RegexBuilder::new(&translated)
-            .bytes_mode(BytesMode::Ascii)
+            .bytes_mode(mode)
             .case_insensitive(flags.ignorecase)
             .build()
             .map_err(|e| PatternError(format!("{e} in regular expression '{pattern}'")))?;
-        Ok(BytesPattern { regex, source: pattern.to_string() })
+        Ok(Pattern { regex, source: pattern.to_string(), flags, alphabet })
+    }
+
+    /// Flags in force for the whole pattern, those that it sets itself (`(?m)`) included.
+    pub fn flags(&self) -> Flags {
+        self.flags
     }
 
     fn failed(&self, e: &fancy_regex::Error) -> PatternError {
@@ -120,6 +151,15 @@ impl BytesPattern {
         }
     }
 
+    fn next_position(&self, bytes: &[u8], at: usize) -> usize {
+        let inside_char = |i: usize| bytes.get(i).is_some_and(|b| b & 0xC0 == 0x80);
+        let mut next = at + 1;
+        while self.alphabet == Alphabet::Unicode && inside_char(next) {
+            next += 1;
+        }
+        next
+    }
+
     /// # Errors
     /// The search went on for too long (catastrophic backtracking).
     pub fn is_match(&self, bytes: &[u8]) -> Result<bool, PatternError> {
@@ -129,7 +169,7 @@ impl BytesPattern {
     /// The first match, as `re.search`.
     ///
     /// # Errors
-    /// As [`BytesPattern::is_match`].
+    /// As [`Pattern::is_match`].
     pub fn search<'t>(&self, bytes: &'t [u8]) -> Result<Option<Found<'t>>, PatternError> {
         let caps = self.regex.captures(bytes).map_err(|e| self.failed(&e))?;
         Ok(caps.map(|c| self.found(bytes, &c)))
@@ -138,7 +178,7 @@ impl BytesPattern {
     /// Every match replaced and how many there were, as `re.subn`.
     ///
     /// # Errors
-    /// As [`BytesPattern::search`] and [`Found::expand`].
+    /// As [`Pattern::search`] and [`Found::expand`].
     pub fn replace_all(&self, bytes: &[u8], template: &[u8]) -> Result<(Vec<u8>, usize), PatternError> {
         let (mut out, mut done, mut count, mut from) = (Vec::with_capacity(bytes.len()), 0, 0, 0);
         // Not `captures_iter`: since 3.7 Python also replaces an empty match that touches the match
@@ -150,7 +190,7 @@ impl BytesPattern {
             out.extend_from_slice(&bytes[done..range.start]);
             out.extend_from_slice(&found.expand(template)?);
             done = range.end;
-            from = if range.is_empty() { range.end + 1 } else { range.end };
+            from = if range.is_empty() { self.next_position(bytes, range.end) } else { range.end };
             count += 1;
         }
         out.extend_from_slice(&bytes[done..]);
@@ -238,21 +278,18 @@ fn octal_value(digits: &[u8]) -> u8 {
     digits.iter().fold(0u32, |n, d| n * 8 + u32::from(d - b'0')) as u8
 }
 
-/// A Python pattern as one that fancy-regex reads the same way. `bytes`: for a pattern over bytes.
-///
-/// # Errors
-/// What Python would refuse.
-pub fn translate(pattern: &str, flags: Flags, bytes: bool) -> Result<String, PatternError> {
-    let mut t = Translator { chars: pattern.chars().collect(), at: 0, out: String::new(), bytes, pattern };
-    t.run(flags)?;
-    Ok(t.out)
+/// A Python pattern as one that fancy-regex reads the same way, and the flags in force for all of it.
+fn translate(pattern: &str, flags: Flags, alphabet: Alphabet) -> Result<(String, Flags), PatternError> {
+    let mut t = Translator { chars: pattern.chars().collect(), at: 0, out: String::new(), alphabet, pattern };
+    let flags = t.run(flags)?;
+    Ok((t.out, flags))
 }
 
 struct Translator<'p> {
     chars: Vec<char>,
     at: usize,
     out: String,
-    bytes: bool,
+    alphabet: Alphabet,
     pattern: &'p str,
 }
 
@@ -281,7 +318,7 @@ impl Translator<'_> {
         self.error(&format!("missing {end}, unterminated name"))
     }
 
-    fn run(&mut self, flags: Flags) -> Result<(), PatternError> {
+    fn run(&mut self, flags: Flags) -> Result<Flags, PatternError> {
         // One entry per open group: the flags to go back to when it closes.
         let mut stack: Vec<Flags> = Vec::new();
         let mut flags = flags;
@@ -331,7 +368,7 @@ impl Translator<'_> {
                 }
             }
         }
-        if stack.is_empty() { Ok(()) } else { self.error("missing ), unterminated subpattern") }
+        if stack.is_empty() { Ok(flags) } else { self.error("missing ), unterminated subpattern") }
     }
 
     fn literal(&mut self, c: char) {
@@ -452,8 +489,8 @@ impl Translator<'_> {
             }
             'Z' if !in_class => self.out.push_str("\\z"),
             'x' => self.code_point(2)?,
-            'u' if !self.bytes => self.code_point(4)?,
-            'U' if !self.bytes => self.code_point(8)?,
+            'u' if self.alphabet == Alphabet::Unicode => self.code_point(4)?,
+            'U' if self.alphabet == Alphabet::Unicode => self.code_point(8)?,
             '0'..='9' => {
                 let digits: String =
                     self.chars[self.at - 1..].iter().take(3).take_while(|d| d.is_ascii_digit()).collect();
@@ -515,7 +552,7 @@ impl Translator<'_> {
                     if c.is_ascii_punctuation() && c != '<' && c != '>' {
                         self.out.push('\\');
                     }
-                    if self.bytes && !c.is_ascii() {
+                    if self.alphabet == Alphabet::Bytes && !c.is_ascii() {
                         c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| self.out.push_str(&format!("\\x{b:02x}")));
                     } else {
                         self.out.push(c);
@@ -532,7 +569,7 @@ mod tests {
     use super::*;
 
     fn search(pattern: &str, text: &[u8]) -> Option<Vec<u8>> {
-        let p = BytesPattern::new(pattern, Flags::default()).unwrap_or_else(|e| panic!("{e}"));
+        let p = Pattern::bytes(pattern, Flags::default()).unwrap_or_else(|e| panic!("{e}"));
         p.search(text).unwrap().map(|f| f.group(0).unwrap().to_vec())
     }
 
@@ -586,16 +623,26 @@ mod tests {
     }
 
     #[test]
+    fn unicode_patterns_take_characters() {
+        let p = Pattern::unicode("\\w+|[é]", Flags::default()).unwrap();
+        assert_eq!(p.search("café!".as_bytes()).unwrap().unwrap().group(0), Some("café".as_bytes()));
+        let dashed = Pattern::unicode("x*", Flags::default()).unwrap();
+        assert_eq!(dashed.replace_all("é".as_bytes(), b"-").unwrap().0, "-é-".as_bytes());
+        assert!(Pattern::bytes("(?m)^a", Flags::default()).unwrap().flags().multiline);
+        assert!(!Pattern::bytes("(?m:^a)", Flags::default()).unwrap().flags().multiline);
+    }
+
+    #[test]
     fn what_python_refuses_is_refused() {
         for bad in ["(", ")", "[a", "*", "\\q", "(?P<n", "(?k)", "\\"] {
-            assert!(BytesPattern::new(bad, Flags::default()).is_err(), "{bad}");
+            assert!(Pattern::bytes(bad, Flags::default()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn replacements_expand_as_in_python() {
         let replace = |pattern: &str, template: &str, text: &str| {
-            let p = BytesPattern::new(pattern, Flags { multiline: true, ..Flags::default() }).unwrap();
+            let p = Pattern::bytes(pattern, Flags { multiline: true, ..Flags::default() }).unwrap();
             p.replace_all(text.as_bytes(), template.as_bytes()).map(|(b, n)| (String::from_utf8(b).unwrap(), n))
         };
         let cases: &[(&str, &str, &str, &str, usize)] = &[
