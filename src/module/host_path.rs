@@ -60,8 +60,9 @@ pub fn expansion(word: &str) -> String {
             if !literal.is_empty() {
                 out.push_str(&quote(&std::mem::take(&mut literal)));
             }
-            let written = &rest[at + 1..at + 1 + used];
-            out.push_str(&format!("\"${{{name}-\\${written}}}\""));
+            // A brace in the default's own text would end it too early: hence the substitution.
+            let written = &rest[at..at + 1 + used];
+            out.push_str(&format!("\"${{{name}-$(printf %s {})}}\"", quote(written)));
             rest = &rest[at + 1 + used..];
         } else {
             literal.push('$');
