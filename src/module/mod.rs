@@ -6,8 +6,15 @@
 
 pub mod context;
 pub mod control;
+pub mod file_args;
+pub mod host_path;
 pub mod plan;
 pub mod registry;
+pub mod text_edit;
+
+mod blockinfile;
+mod lineinfile;
+mod replace;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,12 @@
 //! Every module, one line each.
 
-use super::Entry;
+use super::{Entry, entry};
 
-pub static MODULES: &[Entry] = &[];
+pub static MODULES: &[Entry] = &[
+    entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::lineinfile::LineInFile>(),
+    entry::<super::replace::Replace>(),
+];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
 pub fn find(name: &str) -> Option<&'static Entry> {
