@@ -89,7 +89,8 @@ fn redirected(from: Outgoing, status: u16, location: &str) -> Result<Outgoing, H
 
 /// A `Location` against the URL that sent it.
 pub fn resolve(base: &Uri, location: &str) -> String {
-    let origin = format!("{}://{}", base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
+    let origin =
+        format!("{}://{}", base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
     if location.contains("://") {
         location.to_string()
     } else if let Some(rest) = location.strip_prefix("//") {
@@ -111,9 +112,8 @@ async fn once(target: &Target, out: &Outgoing, request: &HttpRequest) -> Result<
         _ => failed(e.message),
     })?;
     let stream = if secure { tls(stream, host, &request.tls).await? } else { stream };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| failed(explain(&e)))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(explain(&e)))?;
     // Ends with the sender or the stream, whichever goes first.
     let driver = tokio::spawn(connection);
     let response = sender.send_request(build(out)?).await;
@@ -192,7 +192,8 @@ fn explain(e: &dyn std::error::Error) -> String {
 
 async fn tls(stream: Box<dyn Stream>, host: &str, tls: &Tls) -> Result<Box<dyn Stream>, HttpFailure> {
     let config = client_config(tls).map_err(failed)?;
-    let name = ServerName::try_from(host.to_string()).map_err(|_| failed(format!("'{host}' is no host name")))?;
+    let name =
+        ServerName::try_from(host.to_string()).map_err(|_| failed(format!("'{host}' is no host name")))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(|e| failed(explain(&e)))?;
     Ok(Box::new(stream))
@@ -222,7 +223,8 @@ fn client_config(tls: &Tls) -> Result<rustls::ClientConfig, String> {
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("client_key cannot be read: {e}"))?;
+            let key =
+                PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("client_key cannot be read: {e}"))?;
             builder
                 .with_client_auth_cert(certificates(chain)?, key)
                 .map_err(|e| format!("client_cert and client_key don't fit: {e}"))
