@@ -60,7 +60,10 @@ pub fn run(machine: &Machine, program: &str, args: Vec<String>) -> Result<u8> {
         Led::Elsewhere => {}
     }
     if std::env::var_os("PGUSER").is_none() {
-        client.env("PGUSER", std::env::var(USER).unwrap_or_else(|_| "postgres".to_owned()));
+        client.env(
+            "PGUSER",
+            std::env::var(USER).unwrap_or_else(|_| "postgres".to_owned()),
+        );
     }
     let error = client.args(args).exec();
     Err(error).with_context(|| format!("cannot run {program}"))
@@ -82,7 +85,15 @@ struct Net<'a> {
 
 impl Net<'_> {
     fn lead(&self, host: &str) -> Led {
-        if ["localhost", "127.0.0.1", "::1", "[::1]", SOCKET_DIR, "/run/postgresql"].contains(&host)
+        if [
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            SOCKET_DIR,
+            "/run/postgresql",
+        ]
+        .contains(&host)
             || host.is_empty()
         {
             return match self.socket {
@@ -133,7 +144,12 @@ fn hosts(args: &mut [String]) -> Vec<Host<'_>> {
         match option.take() {
             Some('h') => {
                 let end = argument.len();
-                found.push(Host { argument, start: 0, end, in_url: false });
+                found.push(Host {
+                    argument,
+                    start: 0,
+                    end,
+                    in_url: false,
+                });
                 continue;
             }
             Some('d') => {
@@ -153,14 +169,24 @@ fn hosts(args: &mut [String]) -> Vec<Host<'_>> {
             text if text.starts_with("--host=") => {
                 let start = "--host=".len();
                 let end = text.len();
-                found.push(Host { argument, start, end, in_url: false });
+                found.push(Host {
+                    argument,
+                    start,
+                    end,
+                    in_url: false,
+                });
             }
             text if text.starts_with("--dbname=") => {
                 found.extend(in_connection_string(argument, "--dbname=".len()));
             }
             text if text.starts_with("-h") => {
                 let end = text.len();
-                found.push(Host { argument, start: 2, end, in_url: false });
+                found.push(Host {
+                    argument,
+                    start: 2,
+                    end,
+                    in_url: false,
+                });
             }
             text if text.starts_with("-d") => found.extend(in_connection_string(argument, 2)),
             text if !text.starts_with('-') => found.extend(in_connection_string(argument, 0)),
@@ -229,15 +255,18 @@ mod tests {
             ("--dbname=postgresql://u@[::1]:5432/silver", "[::1]"),
             ("postgres:///silver", ""),
         ] {
-            let mut args: Vec<String> =
-                line.split_whitespace().map(ToOwned::to_owned).collect();
+            let mut args: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
             let found = hosts(&mut args);
             let values: Vec<&str> = found.iter().map(Host::value).collect();
             assert_eq!(values, [wanted], "{line}");
         }
         let mut args = vec!["dbname=x host=db port=1".to_owned()];
         assert_eq!(hosts(&mut args)[0].value(), "db");
-        let mut args = vec!["-c".to_owned(), "select 'host=x'".to_owned(), "silver".to_owned()];
+        let mut args = vec![
+            "-c".to_owned(),
+            "select 'host=x'".to_owned(),
+            "silver".to_owned(),
+        ];
         assert!(hosts(&mut args).is_empty());
     }
 

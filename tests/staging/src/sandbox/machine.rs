@@ -72,7 +72,9 @@ impl Machine {
 
     /// Where the Postgres of a container has its socket.
     pub fn socket_dir(&self, container: &str) -> PathBuf {
-        self.run.join("sockets").join(container.get(..12).unwrap_or(container))
+        self.run
+            .join("sockets")
+            .join(container.get(..12).unwrap_or(container))
     }
 }
 

@@ -165,7 +165,12 @@ fn make_run_dir(dir: &Path) -> Result<()> {
 /// that a rebuild doesn't change a machine that runs.
 fn install_programs(machine: &Machine) -> Result<()> {
     let lib = machine.dir.join("lib");
-    for dir in [&lib, &machine.bin(), &machine.postgres_bin(), &machine.docker()] {
+    for dir in [
+        &lib,
+        &machine.bin(),
+        &machine.postgres_bin(),
+        &machine.docker(),
+    ] {
         make_dir(dir, 0o755)?;
     }
     link(&sibling("seqn-standin")?, &machine.standin)?;
@@ -194,7 +199,10 @@ fn sibling(name: &str) -> Result<PathBuf> {
     let mut dirs = exe.ancestors().skip(1).take(2);
     match dirs.find(|dir| dir.join(name).is_file()) {
         Some(dir) => Ok(dir.join(name)),
-        None => bail!("{name} is not beside {}; build the whole package", exe.display()),
+        None => bail!(
+            "{name} is not beside {}; build the whole package",
+            exe.display()
+        ),
     }
 }
 
@@ -305,9 +313,8 @@ fn claim_network() -> Result<(TcpListener, String)> {
 
 fn start_services(raised: &Raised) -> Result<()> {
     let dir = raised.project_dir.display();
-    let start = format!(
-        "cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 60"
-    );
+    let start =
+        format!("cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 60");
     run(raised.ssh().arg(start)).context("the services do not become healthy")?;
     let probe = format!("curl -fsS -m 10 {}/healthz", raised.api_url);
     run(raised.ssh().arg(probe))
@@ -354,7 +361,10 @@ pub fn show_logs(place: &Place) {
     for container in Container::all(&machine).unwrap_or_default() {
         let state = container.state(&machine);
         let (status, health) = (state.status.word(), state.health_word());
-        crate::say(&format!("{}: {status} {health} {}", container.name, state.error));
+        crate::say(&format!(
+            "{}: {status} {health} {}",
+            container.name, state.error
+        ));
         for file in ["log", "supervisor.log"] {
             let text = fs::read_to_string(container.dir(&machine).join(file)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().rev().take(8).collect();

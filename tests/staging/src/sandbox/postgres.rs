@@ -79,7 +79,10 @@ impl Postgres {
     /// A command of this Postgres, as the user that servers run as.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
-        command.env_clear().env("LC_ALL", "C.UTF-8").current_dir("/");
+        command
+            .env_clear()
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir("/");
         if let Some(user) = self.user {
             command.uid(user.uid).gid(user.gid);
         }
@@ -140,7 +143,12 @@ impl Postgres {
             .arg(&fresh)
             .args(["--username", user])
             // Small segments, because the directory is copied for every server.
-            .args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"])
+            .args([
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "--wal-segsize=1",
+            ])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
         output(&mut initdb)?;
         append(&fresh.join("postgresql.conf"), CONF)?;
@@ -165,7 +173,13 @@ impl Postgres {
         command
             .args(["--single", "-j", "-D"])
             .arg(data)
-            .args(["-c", "log_statement=none", "-c", "exit_on_error=on", "postgres"])
+            .args([
+                "-c",
+                "log_statement=none",
+                "-c",
+                "exit_on_error=on",
+                "postgres",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -214,7 +228,13 @@ fn append(path: &Path, text: &str) -> Result<()> {
 
 /// Copies a tree with its owners, as blocks shared with the original where the disk can.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to)).map(drop)
+    output(
+        Command::new("cp")
+            .args(["-a", "--reflink=auto"])
+            .arg(from)
+            .arg(to),
+    )
+    .map(drop)
 }
 
 fn output(command: &mut Command) -> Result<String> {
@@ -235,7 +255,11 @@ fn find_bin() -> Result<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = Vec::new();
     if let Ok(listing) = fs::read_dir("/usr/lib/postgresql") {
         for entry in listing.flatten() {
-            if let Some(version) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            if let Some(version) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            {
                 versions.push((version, entry.path().join("bin")));
             }
         }

@@ -34,7 +34,8 @@ impl Process {
 
     /// A zombie has ended, whether or not its parent has looked.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
+        stat(self.pid)
+            .is_some_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
     }
 
     pub fn signal(&self, signal: i32) {
@@ -90,7 +91,11 @@ pub fn end(processes: &[Process]) {
     for process in processes {
         let is_postgres = fs::read_to_string(format!("/proc/{}/comm", process.pid))
             .is_ok_and(|name| name.trim() == "postgres");
-        process.signal(if is_postgres { libc::SIGQUIT } else { libc::SIGKILL });
+        process.signal(if is_postgres {
+            libc::SIGQUIT
+        } else {
+            libc::SIGKILL
+        });
     }
     let gone = || !processes.iter().any(Process::is_alive);
     if !wait_until(Duration::from_secs(2), gone) {

@@ -435,7 +435,11 @@ struct Terminal {
 
 impl Connection {
     fn verdict(accepted: bool) -> Auth {
-        if accepted { Auth::Accept } else { Auth::reject() }
+        if accepted {
+            Auth::Accept
+        } else {
+            Auth::reject()
+        }
     }
 
     fn knows(&self, user: &str, key: &PublicKey) -> bool {
@@ -894,8 +898,7 @@ fn open_terminal(size: &libc::winsize) -> io::Result<(OwnedFd, OwnedFd)> {
     if opened == -1 {
         return Err(io::Error::last_os_error());
     }
-    let (master, slave) =
-        unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
     // openpty can't be asked for this, and the shell must not inherit the server's end.
     for end in [&master, &slave] {
         if unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {

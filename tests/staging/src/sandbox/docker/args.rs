@@ -18,11 +18,7 @@ pub struct Refused(pub String);
 
 impl Args {
     /// With `stop_early` the first word that is no option ends the options.
-    pub fn parse(
-        words: &[String],
-        flags: &[Flag],
-        stop_early: bool,
-    ) -> Result<Args, Refused> {
+    pub fn parse(words: &[String], flags: &[Flag], stop_early: bool) -> Result<Args, Refused> {
         let mut out = Args::default();
         let mut words: VecDeque<&str> = words.iter().map(String::as_str).collect();
         while let Some(word) = words.pop_front() {
@@ -33,8 +29,7 @@ impl Args {
                     Some((name, value)) => (name, Some(value)),
                     None => (long, None),
                 };
-                let Some((name, _, takes_value)) = flags.iter().find(|flag| flag.0 == name)
-                else {
+                let Some((name, _, takes_value)) = flags.iter().find(|flag| flag.0 == name) else {
                     return Err(Refused(format!("unknown flag: --{name}")));
                 };
                 let value = match (takes_value, value) {
@@ -136,7 +131,12 @@ mod tests {
 
     #[test]
     fn options_in_every_spelling() {
-        for line in ["-aT -u me x", "-aTume x", "--all --no-tty --user=me x", "x -aT --user me"] {
+        for line in [
+            "-aT -u me x",
+            "-aTume x",
+            "--all --no-tty --user=me x",
+            "x -aT --user me",
+        ] {
             let args = parse(line, false).unwrap();
             assert!(args.has("all") && args.has("no-tty"), "{line}");
             assert_eq!(args.value("user"), Some("me"), "{line}");

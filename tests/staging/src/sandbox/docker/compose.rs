@@ -46,9 +46,13 @@ struct Compose {
 }
 
 pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
-    let args = Args::parse(words, &GLOBAL, true).map_err(|refused| Failure::new(USAGE, refused.0))?;
+    let args =
+        Args::parse(words, &GLOBAL, true).map_err(|refused| Failure::new(USAGE, refused.0))?;
     if args.values("file").count() > 1 {
-        return Err(Failure::new(USAGE, "the sandbox reads one Compose file only"));
+        return Err(Failure::new(
+            USAGE,
+            "the sandbox reads one Compose file only",
+        ));
     }
     let choice = Choice {
         file: args.value("file").map(PathBuf::from),
@@ -146,7 +150,10 @@ impl Compose {
             .map_err(|refused| Failure::new(USAGE, refused.0))?;
         self.dry_run |= args.has("dry-run");
         if self.dry_run && !["up", "restart", "stop", "start", "ps", "config"].contains(&command) {
-            return Err(Failure::new(USAGE, "the sandbox has no dry run of this command"));
+            return Err(Failure::new(
+                USAGE,
+                "the sandbox has no dry run of this command",
+            ));
         }
         match command {
             "up" => self.up(&args)?,
@@ -214,7 +221,10 @@ impl Compose {
 
     fn up(&self, args: &Args) -> Result<(), Failure> {
         if !args.has("detach") && !args.has("wait") && !args.has("no-start") {
-            return Err(Failure::new(USAGE, "the sandbox starts services in the background only (-d)"));
+            return Err(Failure::new(
+                USAGE,
+                "the sandbox starts services in the background only (-d)",
+            ));
         }
         if args.has("force-recreate") && args.has("no-recreate") {
             return Err(Failure::new(
@@ -223,7 +233,10 @@ impl Compose {
             ));
         }
         if let Some(pull @ ("always" | "build")) = args.value("pull") {
-            return Err(Failure::new(1, format!("the sandbox has no registry to pull from ({pull})")));
+            return Err(Failure::new(
+                1,
+                format!("the sandbox has no registry to pull from ({pull})"),
+            ));
         }
         let usage = |refused: super::args::Refused| Failure::new(USAGE, refused.0);
         let limit = args.seconds("wait-timeout").map_err(usage)?;
@@ -303,7 +316,10 @@ impl Compose {
 
     fn down(&self, args: &Args) -> Result<(), Failure> {
         if !args.rest.is_empty() {
-            return Err(Failure::new(USAGE, "the sandbox takes down whole projects only"));
+            return Err(Failure::new(
+                USAGE,
+                "the sandbox takes down whole projects only",
+            ));
         }
         let grace = args
             .seconds("timeout")
@@ -317,8 +333,10 @@ impl Compose {
             .cloned()
             .collect();
         for level in project.levels(&names)?.into_iter().rev() {
-            let containers: Vec<&Container> =
-                level.iter().filter_map(|name| containers.get(name)).collect();
+            let containers: Vec<&Container> = level
+                .iter()
+                .filter_map(|name| containers.get(name))
+                .collect();
             self.stop_all(&containers, grace)?;
             for container in containers {
                 self.remove_one(container)?;
@@ -387,11 +405,17 @@ impl Compose {
         });
         shown.sort_by(|a, b| a.name.cmp(&b.name));
         if args.has("quiet") {
-            let ids: String = shown.iter().map(|found| format!("{}\n", found.id)).collect();
+            let ids: String = shown
+                .iter()
+                .map(|found| format!("{}\n", found.id))
+                .collect();
             return Ok(print(&ids)?);
         }
         if args.has("services") {
-            let names: String = shown.iter().map(|found| format!("{}\n", found.service)).collect();
+            let names: String = shown
+                .iter()
+                .map(|found| format!("{}\n", found.service))
+                .collect();
             return Ok(print(&names)?);
         }
         let full = args.has("no-trunc");
@@ -406,9 +430,18 @@ impl Compose {
                 }
             }
             None | Some("table") => {
-                let head = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"];
-                let keys =
-                    ["Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports"];
+                let head = [
+                    "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+                ];
+                let keys = [
+                    "Name",
+                    "Image",
+                    "Command",
+                    "Service",
+                    "RunningFor",
+                    "Status",
+                    "Ports",
+                ];
                 print(&show::table(&head, &cells(&lines, &keys)))?;
             }
             Some(format) => {
@@ -428,7 +461,10 @@ impl Compose {
             return Err(Failure::new(USAGE, text));
         };
         if args.value("index").is_some_and(|index| index != "1") {
-            return Err(Failure::new(1, format!("service {service:?} is not running")));
+            return Err(Failure::new(
+                1,
+                format!("service {service:?} is not running"),
+            ));
         }
         if !args.has("no-TTY") && !std::io::stdin().is_terminal() {
             return Err(Failure::new(1, "the input device is not a TTY"));
@@ -436,10 +472,16 @@ impl Compose {
         let project = self.project()?;
         let containers = self.containers(&project)?;
         let Some(container) = containers.get(service) else {
-            return Err(Failure::new(1, format!("service {service:?} is not running")));
+            return Err(Failure::new(
+                1,
+                format!("service {service:?} is not running"),
+            ));
         };
         if container.state(&self.machine).status != Status::Running {
-            return Err(Failure::new(1, format!("service {service:?} is not running")));
+            return Err(Failure::new(
+                1,
+                format!("service {service:?} is not running"),
+            ));
         }
         let more: Vec<&str> = args.values("env").collect();
         exec_into(&self.machine, container, command, &more, args.value("user"))
@@ -502,11 +544,19 @@ impl Compose {
             return Ok(());
         }
         if args.has("services") {
-            let names: String = project.services.keys().map(|name| format!("{name}\n")).collect();
+            let names: String = project
+                .services
+                .keys()
+                .map(|name| format!("{name}\n"))
+                .collect();
             return Ok(print(&names)?);
         }
         if args.has("volumes") {
-            let names: String = project.volumes.iter().map(|name| format!("{name}\n")).collect();
+            let names: String = project
+                .volumes
+                .iter()
+                .map(|name| format!("{name}\n"))
+                .collect();
             return Ok(print(&names)?);
         }
         if args.has("images") {
@@ -516,7 +566,9 @@ impl Compose {
         }
         let canonical = project.canonical();
         let text = match args.value("format") {
-            Some("json") => serde_json::to_string_pretty(&canonical).context("cannot print")? + "\n",
+            Some("json") => {
+                serde_json::to_string_pretty(&canonical).context("cannot print")? + "\n"
+            }
             None | Some("yaml") => serde_yaml::to_string(&canonical).context("cannot print")?,
             Some(format) => return Err(Failure::new(1, format!("unsupported format {format:?}"))),
         };
@@ -531,7 +583,13 @@ impl Compose {
         let _lock = self.lock()?;
         let containers = self.chosen(&project, &args.rest)?;
         if containers.is_empty() {
-            return Err(Failure::new(1, format!("no container found for project {:?}: not found", project.name)));
+            return Err(Failure::new(
+                1,
+                format!(
+                    "no container found for project {:?}: not found",
+                    project.name
+                ),
+            ));
         }
         for container in &containers {
             self.say(&container.name, "Restarting");
@@ -551,7 +609,10 @@ impl Compose {
         let project = self.project()?;
         let _lock = self.lock()?;
         let containers = self.chosen(&project, &args.rest)?;
-        let names: Vec<String> = containers.iter().map(|found| found.service.clone()).collect();
+        let names: Vec<String> = containers
+            .iter()
+            .map(|found| found.service.clone())
+            .collect();
         for level in project.levels(&names)?.iter().rev() {
             let of_level: Vec<&Container> = containers
                 .iter()
@@ -570,14 +631,23 @@ impl Compose {
         let there = self.containers(&project)?;
         for name in &args.rest {
             if !there.contains_key(name) {
-                return Err(Failure::new(1, format!("service {name:?} has no container to start")));
+                return Err(Failure::new(
+                    1,
+                    format!("service {name:?} has no container to start"),
+                ));
             }
         }
-        let names: Vec<String> = containers.iter().map(|found| found.service.clone()).collect();
+        let names: Vec<String> = containers
+            .iter()
+            .map(|found| found.service.clone())
+            .collect();
         for name in &names {
             for dependency in project.service(name)?.depends_on.keys() {
                 if !there.contains_key(dependency) {
-                    return Err(Failure::new(1, format!("{name} is missing dependency {dependency}")));
+                    return Err(Failure::new(
+                        1,
+                        format!("{name} is missing dependency {dependency}"),
+                    ));
                 }
             }
         }
@@ -617,7 +687,10 @@ impl Compose {
 
     fn remove(&self, args: &Args) -> Result<(), Failure> {
         if !args.has("force") {
-            return Err(Failure::new(1, "the sandbox removes without asking only (-f)"));
+            return Err(Failure::new(
+                1,
+                "the sandbox removes without asking only (-f)",
+            ));
         }
         let project = self.project()?;
         let _lock = self.lock()?;
@@ -636,7 +709,10 @@ impl Compose {
 
     fn port(&self, args: &Args) -> Result<(), Failure> {
         let [service, port] = &args.rest[..] else {
-            return Err(Failure::new(USAGE, "\"docker compose port\" requires exactly 2 arguments"));
+            return Err(Failure::new(
+                USAGE,
+                "\"docker compose port\" requires exactly 2 arguments",
+            ));
         };
         let project = self.project()?;
         project.service(service)?;
@@ -779,7 +855,11 @@ impl<'a> Up<'a> {
                 .depends_on
                 .iter()
                 .map(|(name, healthy)| {
-                    let condition = if *healthy { "service_healthy" } else { "service_started" };
+                    let condition = if *healthy {
+                        "service_healthy"
+                    } else {
+                        "service_started"
+                    };
                     format!("{name}:{condition}:false")
                 })
                 .collect(),

@@ -232,7 +232,9 @@ impl Container {
         let by_name = all.iter().find(|found| found.name == wanted);
         let by_id = || {
             let mut found = all.iter().filter(|found| found.id.starts_with(wanted));
-            found.next().filter(|_| !wanted.is_empty() && found.next().is_none())
+            found
+                .next()
+                .filter(|_| !wanted.is_empty() && found.next().is_none())
         };
         match by_name.or_else(by_id) {
             Some(found) => Ok(found.clone()),
@@ -321,7 +323,10 @@ impl Container {
                 child.signal(signal);
                 Ok(())
             }
-            _ => bail!("Error response from daemon: Cannot kill container: {}: is not running", self.name),
+            _ => bail!(
+                "Error response from daemon: Cannot kill container: {}: is not running",
+                self.name
+            ),
         }
     }
 
@@ -389,7 +394,8 @@ impl Container {
                 environment.insert("SEQN_STANDIN_RESOLVE".to_owned(), self.resolve.clone());
                 let own = format!("://{}", self.address);
                 let args = args.iter().map(|arg| {
-                    arg.replace("://127.0.0.1", &own).replace("://localhost", &own)
+                    arg.replace("://127.0.0.1", &own)
+                        .replace("://localhost", &own)
                 });
                 (machine.standin.clone(), args.collect())
             }
@@ -409,10 +415,14 @@ impl Container {
 fn look_up(program: &str, path: &str) -> Result<PathBuf> {
     if program.contains('/') {
         let file = PathBuf::from(program);
-        return file.is_file().then_some(file).ok_or_else(|| not_found(program));
+        return file
+            .is_file()
+            .then_some(file)
+            .ok_or_else(|| not_found(program));
     }
     let mut dirs = path.split(':').map(|dir| Path::new(dir).join(program));
-    dirs.find(|file| file.is_file()).ok_or_else(|| not_found(program))
+    dirs.find(|file| file.is_file())
+        .ok_or_else(|| not_found(program))
 }
 
 fn not_found(program: &str) -> anyhow::Error {
@@ -431,7 +441,9 @@ fn container_dir(machine: &Machine, id: &str) -> PathBuf {
 
 /// Since 1970.
 pub fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// `2026-11-24T04:03:01.773676714Z`
@@ -458,7 +470,11 @@ fn date(time: Duration) -> (String, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     let date = format!("{:04}-{month:02}-{day:02}", year + era * 400 + next);
     (date, time.as_secs() % 86_400)
 }

@@ -94,8 +94,8 @@ impl Project {
                 .read(&text)
                 .with_context(|| format!("failed to read {}", env_file.display()))?;
         }
-        let text = fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         Project::parse(&text, file, dir, choice.name.as_deref(), values)
     }
 
@@ -113,14 +113,23 @@ impl Project {
             serde_json::to_value(&yaml).with_context(|| format!("parsing {}", file.display()))?;
         fill_in(&mut root, &mut values)?;
         let root = object(&root, "the Compose file")?;
-        only(root, "the Compose file", &["name", "services", "volumes", "version"])?;
+        only(
+            root,
+            "the Compose file",
+            &["name", "services", "volumes", "version"],
+        )?;
 
-        let from_dir = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let from_dir = dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let name = name
             .or(values.get("COMPOSE_PROJECT_NAME"))
             .filter(|name| !name.is_empty())
             .map(ToOwned::to_owned)
-            .or(root.get("name").and_then(Value::as_str).map(ToOwned::to_owned))
+            .or(root
+                .get("name")
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned))
             .or(from_dir.map(|name| plain_name(&name)))
             .unwrap_or_default();
         if name.is_empty() || name != plain_name(&name) {
@@ -142,7 +151,9 @@ impl Project {
             let service = Service::parse(name, object(settings, name)?)?;
             for (volume, _) in &service.volumes {
                 if !volumes.contains(volume) {
-                    bail!("service {name:?} refers to undefined volume {volume}: invalid compose project");
+                    bail!(
+                        "service {name:?} refers to undefined volume {volume}: invalid compose project"
+                    );
                 }
             }
             services.insert(name.clone(), service);
@@ -151,7 +162,9 @@ impl Project {
             for other in service.depends_on.keys() {
                 if !services.contains_key(other) {
                     let name = &service.name;
-                    bail!("service {name:?} depends on undefined service {other:?}: invalid compose project");
+                    bail!(
+                        "service {name:?} depends on undefined service {other:?}: invalid compose project"
+                    );
                 }
             }
         }
@@ -189,11 +202,13 @@ impl Project {
             let waits = |name: &str| {
                 let service = self.services.get(name);
                 service.is_some_and(|found| {
-                    found.depends_on.keys().any(|other| left.contains(&other.as_str()))
+                    found
+                        .depends_on
+                        .keys()
+                        .any(|other| left.contains(&other.as_str()))
                 })
             };
-            let (later, now): (Vec<&str>, Vec<&str>) =
-                left.iter().partition(|name| waits(name));
+            let (later, now): (Vec<&str>, Vec<&str>) = left.iter().partition(|name| waits(name));
             if now.is_empty() {
                 bail!("dependency cycle detected: {}", later.join(" -> "));
             }
@@ -354,7 +369,13 @@ impl Service {
         if !self.environment.is_empty() {
             put("environment", json!(self.environment));
         }
-        for key in ["healthcheck", "pull_policy", "restart", "shm_size", "stop_grace_period"] {
+        for key in [
+            "healthcheck",
+            "pull_policy",
+            "restart",
+            "shm_size",
+            "stop_grace_period",
+        ] {
             if let Some(value) = source.get(key) {
                 put(key, value.clone());
             }
@@ -579,7 +600,9 @@ fn parse_port(value: &Value, place: &str) -> Result<Port> {
     let [host, published, target] = parts[..] else {
         bail!("{place}: the sandbox publishes only HOST:PORT:PORT, not {written:?}");
     };
-    let loopback = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+    let loopback = host
+        .parse::<std::net::Ipv4Addr>()
+        .is_ok_and(|ip| ip.is_loopback());
     if !loopback {
         bail!("{place}: the sandbox publishes on loopback only, not on {host:?}");
     }
@@ -607,7 +630,14 @@ fn parse_volume(value: &Value, place: &str) -> Result<(String, String)> {
 }
 
 fn parse_health(map: &Map<String, Value>, place: &str) -> Result<Option<Health>> {
-    let keys = ["test", "interval", "timeout", "start_period", "retries", "disable"];
+    let keys = [
+        "test",
+        "interval",
+        "timeout",
+        "start_period",
+        "retries",
+        "disable",
+    ];
     only(map, place, &keys)?;
     if map.get("disable") == Some(&Value::Bool(true)) {
         return Ok(None);
@@ -647,9 +677,13 @@ fn duration(value: &Value, place: &str) -> Result<Duration> {
     let mut rest = written.as_str();
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let letters = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let (Ok(number), Some(unit)) = (
             number.parse::<u32>(),
@@ -693,7 +727,10 @@ mod tests {
         assert_eq!(service.environment["P"], "p$w");
         assert_eq!(service.environment["N"], "5");
         assert_eq!(service.command.as_deref().unwrap()[2], "echo \"$HOME\"");
-        assert_eq!(project.canonical()["services"]["a"]["environment"]["P"], "p$$w");
+        assert_eq!(
+            project.canonical()["services"]["a"]["environment"]["P"],
+            "p$$w"
+        );
     }
 
     #[test]
@@ -701,7 +738,10 @@ mod tests {
         for (text, word) in [
             ("services: {a: {image: i, cgroup: host}}", "cgroup"),
             ("services: {a: {image: i, ports: ['80:80']}}", "80:80"),
-            ("services: {a: {image: i, ports: ['0.0.0.0:80:80']}}", "loopback"),
+            (
+                "services: {a: {image: i, ports: ['0.0.0.0:80:80']}}",
+                "loopback",
+            ),
             ("services: {a: {image: i, volumes: ['./x:/x']}}", "./x"),
             ("services: {a: {image: i, depends_on: [b]}}", "undefined"),
             ("services: {a: {image: i, depends_on: [a]}}", "cycle"),
@@ -716,10 +756,9 @@ mod tests {
 
     #[test]
     fn dependencies_come_first() {
-        let project = parse(
-            "services: {a: {image: i, depends_on: [b]}, b: {image: i}, c: {image: i}}",
-        )
-        .unwrap();
+        let project =
+            parse("services: {a: {image: i, depends_on: [b]}, b: {image: i}, c: {image: i}}")
+                .unwrap();
         let all = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         assert_eq!(project.levels(&all).unwrap(), [vec!["b", "c"], vec!["a"]]);
         assert_eq!(project.with_dependencies(&all[..1]).unwrap(), ["a", "b"]);

@@ -84,7 +84,12 @@ pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
         _ if command.starts_with('-') => {
             return Err(Failure::new(USAGE, format!("unknown flag: {command}")));
         }
-        _ => return Err(Failure::new(1, format!("docker: unknown command: docker {command}"))),
+        _ => {
+            return Err(Failure::new(
+                1,
+                format!("docker: unknown command: docker {command}"),
+            ));
+        }
     };
     let args = Args::parse(words, flags, command == "exec")
         .map_err(|refused| Failure::new(USAGE, refused.0))?;
@@ -126,7 +131,10 @@ fn inspect(machine: &Machine, args: &Args) -> Result<u8, Failure> {
         return Err(Failure::new(1, "the sandbox inspects containers only"));
     }
     if args.rest.is_empty() {
-        return Err(Failure::new(1, "\"docker inspect\" requires at least 1 argument."));
+        return Err(Failure::new(
+            1,
+            "\"docker inspect\" requires at least 1 argument.",
+        ));
     }
     let template = match args.value("format") {
         None => None,
@@ -160,7 +168,10 @@ fn inspect(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     if let Some(odd) = args.rest.first() {
-        return Err(Failure::new(1, format!("\"docker ps\" accepts no arguments, not {odd:?}")));
+        return Err(Failure::new(
+            1,
+            format!("\"docker ps\" accepts no arguments, not {odd:?}"),
+        ));
     }
     let mut shown = Container::all(machine)?;
     shown.reverse();
@@ -182,8 +193,9 @@ fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
                 wanted == if word.is_empty() { "none" } else { word }
             }),
             "label" => match wanted.split_once('=') {
-                Some((key, value)) => shown
-                    .retain(|found| found.labels.get(key).is_some_and(|label| label == value)),
+                Some((key, value)) => {
+                    shown.retain(|found| found.labels.get(key).is_some_and(|label| label == value))
+                }
                 None => shown.retain(|found| found.labels.contains_key(wanted)),
             },
             _ => return Err(Failure::new(1, format!("invalid filter {key:?}"))),
@@ -195,20 +207,45 @@ fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let full = args.has("no-trunc");
     if args.has("quiet") {
         for found in &shown {
-            print(&format!("{}\n", if full { &found.id } else { found.short_id() }))?;
+            print(&format!(
+                "{}\n",
+                if full { &found.id } else { found.short_id() }
+            ))?;
         }
         return Ok(0);
     }
-    let lines: Vec<Map<String, Value>> =
-        shown.iter().map(|found| show::listed(machine, found, full)).collect();
+    let lines: Vec<Map<String, Value>> = shown
+        .iter()
+        .map(|found| show::listed(machine, found, full))
+        .collect();
     match args.value("format") {
         None | Some("table") => {
-            let head = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-            let keys = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+            let head = [
+                "CONTAINER ID",
+                "IMAGE",
+                "COMMAND",
+                "CREATED",
+                "STATUS",
+                "PORTS",
+                "NAMES",
+            ];
+            let keys = [
+                "ID",
+                "Image",
+                "Command",
+                "RunningFor",
+                "Status",
+                "Ports",
+                "Names",
+            ];
             print(&show::table(&head, &compose::cells(&lines, &keys)))?;
         }
         Some(format) => {
-            let format = if format == "json" { "{{json .}}" } else { format };
+            let format = if format == "json" {
+                "{{json .}}"
+            } else {
+                format
+            };
             let template = Template::parse(format)?;
             for line in lines {
                 print(&format!("{}\n", template.render(&Value::Object(line))?))?;
@@ -220,7 +257,10 @@ fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn logs(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let [name] = &args.rest[..] else {
-        return Err(Failure::new(1, "\"docker logs\" requires exactly 1 argument."));
+        return Err(Failure::new(
+            1,
+            "\"docker logs\" requires exactly 1 argument.",
+        ));
     };
     let tail = match args.value("tail") {
         None | Some("all") => None,
@@ -244,14 +284,20 @@ fn logs(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn exec(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let Some((name, command)) = args.rest.split_first().filter(|(_, rest)| !rest.is_empty()) else {
-        return Err(Failure::new(1, "\"docker exec\" requires at least 2 arguments."));
+        return Err(Failure::new(
+            1,
+            "\"docker exec\" requires at least 2 arguments.",
+        ));
     };
     if args.has("tty") && !std::io::stdin().is_terminal() {
         return Err(Failure::new(1, "the input device is not a TTY"));
     }
     let container = Container::find(machine, name)?;
     if container.state(machine).status != Status::Running {
-        let text = format!("Error response from daemon: Container {} is not running", container.id);
+        let text = format!(
+            "Error response from daemon: Container {} is not running",
+            container.id
+        );
         return Err(Failure::new(1, text));
     }
     if !args.has("interactive") {
@@ -312,7 +358,10 @@ fn exec_into(
         inside.env(super::client::USER, user);
     }
     let error = inside.exec();
-    Err(Failure::new(126, format!("OCI runtime exec failed: {error}")))
+    Err(Failure::new(
+        126,
+        format!("OCI runtime exec failed: {error}"),
+    ))
 }
 
 /// With or without `SIG`, or a number.
@@ -327,9 +376,9 @@ fn signal_number(name: &str) -> Option<i32> {
         ("USR2", libc::SIGUSR2),
         ("TERM", libc::SIGTERM),
     ];
-    let found = known.iter().find(|(known, number)| {
-        *known == plain || number.to_string() == plain
-    });
+    let found = known
+        .iter()
+        .find(|(known, number)| *known == plain || number.to_string() == plain);
     found.map(|(_, number)| *number)
 }
 

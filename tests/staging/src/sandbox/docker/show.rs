@@ -73,7 +73,11 @@ pub fn inspect(machine: &Machine, container: &Container) -> Value {
         .collect();
     let network = format!("{}_default", container.project);
     let is_up = state.is_up();
-    let address = if is_up { container.address.as_str() } else { "" };
+    let address = if is_up {
+        container.address.as_str()
+    } else {
+        ""
+    };
     json!({
         "Id": container.id,
         "Created": rfc3339(container.created),
@@ -126,8 +130,16 @@ pub fn listed(machine: &Machine, container: &Container, full: bool) -> Map<Strin
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let mounts: Vec<&str> = container.volumes.iter().map(|(name, _)| name.as_str()).collect();
-    let id = if full { &container.id } else { container.short_id() };
+    let mounts: Vec<&str> = container
+        .volumes
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let id = if full {
+        &container.id
+    } else {
+        container.short_id()
+    };
     let fields = [
         ("Command", json!(command(&container.command, full))),
         ("CreatedAt", json!(in_words(container.created))),
@@ -139,7 +151,13 @@ pub fn listed(machine: &Machine, container: &Container, full: bool) -> Map<Strin
         ("Names", json!(container.name)),
         ("Networks", json!(format!("{}_default", container.project))),
         ("Ports", json!(ports(container, &state))),
-        ("RunningFor", json!(format!("{} ago", span(now().saturating_sub(container.created))))),
+        (
+            "RunningFor",
+            json!(format!(
+                "{} ago",
+                span(now().saturating_sub(container.created))
+            )),
+        ),
         ("Size", json!("0B")),
         ("State", json!(state.status.word())),
         ("Status", json!(status(&state))),
@@ -151,7 +169,11 @@ pub fn listed(machine: &Machine, container: &Container, full: bool) -> Map<Strin
 }
 
 /// One line of `compose ps`.
-pub fn listed_by_compose(machine: &Machine, container: &Container, full: bool) -> Map<String, Value> {
+pub fn listed_by_compose(
+    machine: &Machine,
+    container: &Container,
+    full: bool,
+) -> Map<String, Value> {
     let state = container.state(machine);
     let mut fields = listed(machine, container, full);
     let publishers = container.ports.iter().map(|port| {
@@ -168,7 +190,14 @@ pub fn listed_by_compose(machine: &Machine, container: &Container, full: bool) -
         ("Health", json!(state.health_word())),
         ("Name", json!(container.name)),
         ("Project", json!(container.project)),
-        ("Publishers", if publishers.is_empty() { Value::Null } else { json!(publishers) }),
+        (
+            "Publishers",
+            if publishers.is_empty() {
+                Value::Null
+            } else {
+                json!(publishers)
+            },
+        ),
         ("Service", json!(container.service)),
     ];
     fields.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
@@ -211,7 +240,11 @@ fn status(state: &State) -> String {
         Status::Created => "Created".to_owned(),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
         Status::Restarting => {
-            format!("Restarting ({}) {} ago", state.exit_code, since(state.finished))
+            format!(
+                "Restarting ({}) {} ago",
+                state.exit_code,
+                since(state.finished)
+            )
         }
         Status::Running => match state.health_word() {
             "" => format!("Up {}", since(state.started)),
@@ -290,7 +323,9 @@ pub fn logs(machine: &Machine, container: &Container, style: &LogStyle, from: u6
         end += u64::try_from(count)?;
         lines.push(line);
     }
-    let skip = style.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+    let skip = style
+        .tail
+        .map_or(0, |tail| lines.len().saturating_sub(tail));
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     for line in lines.iter().skip(skip) {
         let entry: Value = serde_json::from_str(line)?;
@@ -317,7 +352,8 @@ pub fn logs(machine: &Machine, container: &Container, style: &LogStyle, from: u6
 /// Goes on showing what comes, until the containers have stopped.
 pub fn follow(machine: &Machine, shown: &mut [(Container, LogStyle, u64)]) -> Result<()> {
     loop {
-        let is_up = |(container, _, _): &(Container, LogStyle, u64)| container.state(machine).is_up();
+        let is_up =
+            |(container, _, _): &(Container, LogStyle, u64)| container.state(machine).is_up();
         let goes_on = shown.iter().any(is_up);
         for (container, style, from) in shown.iter_mut() {
             let all = LogStyle {

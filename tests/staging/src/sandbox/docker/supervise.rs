@@ -108,16 +108,20 @@ impl Supervisor {
                 told = true;
             }
             let outputs = [
-                child.stdout.take().map(|pipe| {
-                    tokio::spawn(self.clone().keep("stdout", pipe))
-                }),
-                child.stderr.take().map(|pipe| {
-                    tokio::spawn(self.clone().keep("stderr", pipe))
-                }),
+                child
+                    .stdout
+                    .take()
+                    .map(|pipe| tokio::spawn(self.clone().keep("stdout", pipe))),
+                child
+                    .stderr
+                    .take()
+                    .map(|pipe| tokio::spawn(self.clone().keep("stderr", pipe))),
             ];
-            let asking = self.container.health.clone().map(|health| {
-                tokio::spawn(self.clone().ask_after(health))
-            });
+            let asking = self
+                .container
+                .health
+                .clone()
+                .map(|health| tokio::spawn(self.clone().ask_after(health)));
             let ended = tokio::select! {
                 status = child.wait() => Ended::Itself(status?),
                 _ = stop.recv() => Ended::Stopped(self.stop(&mut child).await?),
@@ -154,15 +158,20 @@ impl Supervisor {
     async fn begin(self: &Arc<Supervisor>) -> Result<()> {
         for port in &self.container.ports {
             let host: Ipv4Addr = port.host.parse()?;
-            let listener = TcpListener::bind((host, port.published)).await.with_context(|| {
-                format!(
-                    "driver failed programming external connectivity on endpoint {}: Bind for \
+            let listener = TcpListener::bind((host, port.published))
+                .await
+                .with_context(|| {
+                    format!(
+                        "driver failed programming external connectivity on endpoint {}: Bind for \
                      {host}:{} failed: port is already allocated",
-                    self.container.name, port.published
-                )
-            })?;
+                        self.container.name, port.published
+                    )
+                })?;
             let address: Ipv4Addr = self.container.address.parse()?;
-            tokio::spawn(pass_on(listener, SocketAddrV4::new(address, port.target).into()));
+            tokio::spawn(pass_on(
+                listener,
+                SocketAddrV4::new(address, port.target).into(),
+            ));
         }
         if self.container.image == Image::Postgres {
             self.prepare_postgres()?;
@@ -177,7 +186,9 @@ impl Supervisor {
             .context("a Postgres container needs a volume for its data")?;
         let volume = machine.volume(volume);
         machine.postgres.make_dir(&volume)?;
-        machine.postgres.make_dir(&machine.socket_dir(&container.id))?;
+        machine
+            .postgres
+            .make_dir(&machine.socket_dir(&container.id))?;
         let required = |key: &str| {
             container
                 .variable(key)
@@ -212,10 +223,12 @@ impl Supervisor {
         };
         unsafe {
             // The service doesn't outlive its supervisor.
-            command.pre_exec(move || match libc::prctl(libc::PR_SET_PDEATHSIG, orphaned) {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
-            });
+            command.pre_exec(
+                move || match libc::prctl(libc::PR_SET_PDEATHSIG, orphaned) {
+                    -1 => Err(std::io::Error::last_os_error()),
+                    _ => Ok(()),
+                },
+            );
         }
         Command::from(command)
             .spawn()
@@ -232,7 +245,10 @@ impl Supervisor {
             .split_first()
             .map(|(program, args)| (program.as_str(), args))
         else {
-            bail!("a Postgres container runs postgres, not {:?}", container.command);
+            bail!(
+                "a Postgres container runs postgres, not {:?}",
+                container.command
+            );
         };
         let mut command = machine.postgres.command("postgres");
         command

@@ -15,8 +15,9 @@ enum Part {
 #[derive(Debug)]
 pub struct Template(Vec<Part>);
 
-enum End {
-    Text,
+/// What a run of parts stopped at.
+enum Stop {
+    EndOfText,
     Else,
     End,
 }
@@ -26,7 +27,7 @@ impl Template {
         let mut rest = text;
         let (parts, end) = parts(&mut rest)?;
         match end {
-            End::Text => Ok(Template(parts)),
+            Stop::EndOfText => Ok(Template(parts)),
             _ => bail!("template parsing error: unexpected {{{{end}}}} or {{{{else}}}}"),
         }
     }
@@ -38,13 +39,13 @@ impl Template {
     }
 }
 
-fn parts(rest: &mut &str) -> Result<(Vec<Part>, End)> {
+fn parts(rest: &mut &str) -> Result<(Vec<Part>, Stop)> {
     let mut parts = Vec::new();
     loop {
         let Some(at) = rest.find("{{") else {
             parts.push(Part::Text((*rest).to_owned()));
             *rest = "";
-            return Ok((parts, End::Text));
+            return Ok((parts, Stop::EndOfText));
         };
         parts.push(Part::Text(rest[..at].to_owned()));
         let Some(length) = rest[at..].find("}}") else {
@@ -54,15 +55,15 @@ fn parts(rest: &mut &str) -> Result<(Vec<Part>, End)> {
         *rest = &rest[at + length + 2..];
         let words = words(action)?;
         match words.first().map(String::as_str) {
-            Some("end") => return Ok((parts, End::End)),
-            Some("else") if words.len() == 1 => return Ok((parts, End::Else)),
+            Some("end") => return Ok((parts, Stop::End)),
+            Some("else") if words.len() == 1 => return Ok((parts, Stop::Else)),
             Some(kind @ ("range" | "if")) => {
                 let (then, end) = self::parts(rest)?;
                 let (otherwise, end) = match end {
-                    End::Else => self::parts(rest)?,
+                    Stop::Else => self::parts(rest)?,
                     end => (Vec::new(), end),
                 };
-                if !matches!(end, End::End) {
+                if !matches!(end, Stop::End) {
                     bail!("template parsing error: unexpected EOF");
                 }
                 let what = words[1..].to_vec();
@@ -101,7 +102,11 @@ fn render(parts: &[Part], value: &Value, out: &mut String) -> Result<()> {
             Part::Text(text) => out.push_str(text),
             Part::Print(words) => out.push_str(&print(words, value)?),
             Part::If(words, then, otherwise) => {
-                let branch = if is_true(&evaluate(words, value)?) { then } else { otherwise };
+                let branch = if is_true(&evaluate(words, value)?) {
+                    then
+                } else {
+                    otherwise
+                };
                 render(branch, value, out)?;
             }
             Part::Range(words, then, otherwise) => {
@@ -149,7 +154,10 @@ fn evaluate(words: &[String], value: &Value) -> Result<Value> {
                         Some(item) => item.clone(),
                         None => bail!("template: index out of range: {at}"),
                     },
-                    Err(_) => found.get(key.trim_matches('"')).cloned().unwrap_or_default(),
+                    Err(_) => found
+                        .get(key.trim_matches('"'))
+                        .cloned()
+                        .unwrap_or_default(),
                 };
             }
             Ok(found)
@@ -215,7 +223,10 @@ mod tests {
             "Env": ["A=1", "B=2"], "Labels": {"a.b": "c"}, "None": null,
         });
         for (text, wanted) in [
-            ("{{.State.Status}} {{.State.Health.Status}}", "running healthy"),
+            (
+                "{{.State.Status}} {{.State.Health.Status}}",
+                "running healthy",
+            ),
             ("{{json .Env}}", r#"["A=1","B=2"]"#),
             ("{{range .Env}}{{println .}}{{end}}", "A=1\nB=2\n"),
             ("{{index .Labels \"a.b\"}}", "c"),
