@@ -1,7 +1,7 @@
 //! The sandbox kind as a rotation uses it: raised, worked on, and taken down without a trace.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -153,6 +153,45 @@ fn logins(raised: &Raised, scratch: &Path) {
     bad(255, raised.ssh_as("root").arg("true"));
     let mut exit = raised.ssh();
     bad(7, exit.arg("exit 7"));
+
+    // sudo takes its one line and leaves the rest to the command.
+    let sudo = |password: &str, rest: &str| {
+        let mut ssh = raised.ssh();
+        ssh.arg(format!(
+            "printf '%s\\nmore\\n' {password} | sudo -S -p 'ask: ' {rest}"
+        ));
+        ssh
+    };
+    let whoami = "A=1 sh -c 'echo $USER $SUDO_USER $A; cat'";
+    assert_eq!(
+        good(&mut sudo(&raised.sudo_password, whoami)),
+        "root ops 1\nmore\n"
+    );
+    let said = bad(1, &mut sudo("wrong", "true"));
+    assert!(said.contains("Sorry, try again") && said.contains("incorrect password attempt"));
+    assert!(said.contains("ask: "));
+    bad(1, raised.ssh().arg("sudo -n true"));
+    bad(1, raised.ssh().arg("sudo true"));
+    good(&mut sudo(&raised.sudo_password, "docker ps"));
+    let mut tty = raised.ssh();
+    tty.arg("-tt").args(["sudo", "echo", "as", "root"]);
+    let mut tty = tty
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut keys, mut screen) = (tty.stdin.take().unwrap(), tty.stdout.take().unwrap());
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(b"password for ops: ") && screen.read(&mut byte).unwrap() == 1 {
+        seen.push(byte[0]);
+    }
+    writeln!(keys, "{}", raised.sudo_password).unwrap();
+    let mut after = String::new();
+    screen.read_to_string(&mut after).unwrap();
+    assert_eq!(after.trim(), "as root");
+    assert!(tty.wait().unwrap().success());
 
     // A login with the password alone, which ssh asks its askpass program for.
     let askpass = scratch.join("askpass");

@@ -1,5 +1,5 @@
-//! The programs of a sandbox, in one file that answers to several names: `docker` for whoever
-//! logs in, `psql` and its like inside a container, and the daemons behind them.
+//! The programs of a sandbox, in one file that answers to several names: `docker` and `sudo` for
+//! whoever logs in, `psql` and its like inside a container, and the daemons behind them.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use staging::sandbox::docker::{self, Failure, supervise};
 use staging::sandbox::machine::Machine;
 use staging::sandbox::postgres::TOOLS;
-use staging::sandbox::{client, serve_ssh};
+use staging::sandbox::{client, serve_ssh, sudo};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -50,6 +50,9 @@ fn run(name: &str, words: Vec<String>) -> Result<u8, Failure> {
         // As any program of a pipeline: whoever stops reading ends it, without a word.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         return docker::run(Machine::of_this_program()?, &words);
+    }
+    if name == "sudo" {
+        return sudo::run(&Machine::of_this_program()?, &words);
     }
     if TOOLS.contains(&name) {
         return Ok(client::run(&Machine::of_this_program()?, name, words)?);

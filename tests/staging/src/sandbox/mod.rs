@@ -2,7 +2,7 @@
 //!
 //! An SSH server lets `ops` in to a real shell, on whose PATH a strict stand-in for `docker` runs
 //! the Compose project's services as processes, with real Postgres servers on loopback addresses
-//! of their own. Nothing is isolated: whoever logs in is the user who raised it.
+//! of their own. Nothing is isolated: whoever logs in is the user who raised it, also after `sudo`.
 
 pub mod client;
 pub mod docker;
@@ -10,6 +10,7 @@ pub mod machine;
 pub mod postgres;
 pub mod process;
 mod ssh;
+pub mod sudo;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -175,7 +176,9 @@ fn install_programs(machine: &Machine) -> Result<()> {
     }
     link(&sibling("seqn-standin")?, &machine.standin)?;
     link(&sibling("seqn-sandbox")?, &machine.program())?;
-    link(&machine.program(), &machine.bin().join("docker"))?;
+    for name in ["docker", "sudo"] {
+        link(&machine.program(), &machine.bin().join(name))?;
+    }
     for tool in TOOLS {
         if machine.postgres.bin.join(tool).is_file() {
             link(&machine.program(), &machine.postgres_bin().join(tool))?;

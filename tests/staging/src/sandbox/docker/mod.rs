@@ -1,7 +1,7 @@
 //! A strict stand-in for the `docker` command, whose containers are local processes. It has no
 //! networks, images or builds; whatever it can't do it refuses with a non-zero exit code.
 
-mod args;
+pub mod args;
 mod compose;
 pub mod container;
 mod dotenv;
