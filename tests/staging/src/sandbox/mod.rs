@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::docker::container::Container;
 use self::machine::{Machine, POSTGRES_IMAGE, SERVICES_IMAGE};
-use self::postgres::{Postgres, TOOLS, is_our_dir};
+use self::postgres::{Postgres, TOOLS, free_shared_memory, is_our_dir};
 use self::process::{MARK, Process, marked, start_daemon, tell_starter};
 pub use self::ssh::{Faults, SshConfig, SshServer, generate_key, known_hosts_line};
 use crate::docker::ensure_programs;
@@ -352,7 +352,10 @@ pub fn down(place: &Place) -> Result<()> {
     match fs::symlink_metadata(&dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         _ if !is_our_dir(&dir) => bail!("{} is not ours; remove it first", dir.display()),
-        _ => fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display())),
+        _ => {
+            free_shared_memory(&dir.join("volumes"));
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+        }
     }
 }
 

@@ -302,6 +302,34 @@ fn unprivileged_user() -> Result<User> {
     }
 }
 
+/// Frees the shared memory of servers that were killed, whose directories are about to go. Only a
+/// server started again on the same directory would do so otherwise.
+pub fn free_shared_memory(volumes: &Path) {
+    let Ok(listing) = fs::read_dir(volumes) else {
+        return;
+    };
+    for volume in listing.flatten() {
+        let record = volume.path().join("data/postmaster.pid");
+        let text = fs::read_to_string(record).unwrap_or_default();
+        // The line says the segment's key and id.
+        let mut words = text.lines().nth(6).unwrap_or_default().split_whitespace();
+        let key = words.next().and_then(|word| word.parse::<u32>().ok());
+        let id = words.next().and_then(|word| word.parse::<i32>().ok());
+        let (Some(key), Some(id)) = (key, id) else {
+            continue;
+        };
+        unsafe {
+            let mut segment: libc::shmid_ds = std::mem::zeroed();
+            let is_there = libc::shmctl(id, libc::IPC_STAT, &mut segment) == 0;
+            // An id is used again; with its key, and used by nobody, it is ours.
+            let is_ours = segment.shm_perm.__key.cast_unsigned() == key && segment.shm_nattch == 0;
+            if is_there && is_ours {
+                libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
 /// Whether `path` is a directory of ours that no one else can have put there.
 pub fn is_our_dir(path: &Path) -> bool {
     fs::symlink_metadata(path)

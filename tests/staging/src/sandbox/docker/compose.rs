@@ -174,13 +174,13 @@ impl Compose {
         Ok(0)
     }
 
-    fn project(&self) -> Result<Project> {
+    fn project(&self) -> Result<Project, Failure> {
         let project = Project::load(&self.choice)?;
         let time = super::container::rfc3339(now());
         let time = time.split('.').next().unwrap_or_default();
         for warning in &project.warnings {
             let line = format!("time=\"{time}Z\" level=warning msg={warning:?}\n");
-            std::io::stderr().write_all(line.as_bytes())?;
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(project)
     }

@@ -149,7 +149,8 @@ impl Values {
             (Some('-'), None) => self.fill_in(parts.as_str()),
             (Some('?'), None) => {
                 let why = self.fill_in(parts.as_str())?;
-                bail!("required variable {name} is missing a value: {why}")
+                let colon = if why.is_empty() { "" } else { ": " };
+                bail!("required variable {name} is missing a value{colon}{why}")
             }
             (Some('+'), Some(_)) => self.fill_in(parts.as_str()),
             (Some('+'), None) => Ok(String::new()),

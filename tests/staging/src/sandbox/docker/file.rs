@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Failure;
 use super::dotenv::Values;
 use crate::place::hex;
 
@@ -18,6 +19,10 @@ const FILE_NAMES: [&str; 4] = [
     "docker-compose.yml",
     "docker-compose.yaml",
 ];
+
+/// Compose's exit codes where there is no Compose file, and where it is not valid.
+const NO_FILE: u8 = 14;
+const INVALID: u8 = 15;
 
 /// The options before the subcommand that say which project is meant.
 #[derive(Debug, Default)]
@@ -75,9 +80,23 @@ pub struct Health {
 }
 
 impl Project {
-    pub fn load(choice: &Choice) -> Result<Project> {
-        let mut values = Values::new(std::env::vars());
-        let file = find_file(choice, &values)?;
+    /// Fails with Compose's own exit codes.
+    pub fn load(choice: &Choice) -> Result<Project, Failure> {
+        let values = Values::new(std::env::vars());
+        let file = find_file(choice, &values)
+            .map_err(|error| Failure::new(NO_FILE, format!("{error:#}")))?;
+        let (dir, values) = Project::surroundings(choice, &file, values)?;
+        let name = choice.name.as_deref();
+        let parse = || -> Result<Project> {
+            let text = fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            Project::parse(&text, file.clone(), dir, name, values)
+        };
+        parse().map_err(|error| Failure::new(INVALID, format!("{error:#}")))
+    }
+
+    /// The project's directory, and the values of its `.env`.
+    fn surroundings(choice: &Choice, file: &Path, mut values: Values) -> Result<(PathBuf, Values)> {
         let dir = match (&choice.directory, file.parent()) {
             (Some(dir), _) => std::path::absolute(dir)?,
             (None, Some(dir)) => dir.to_path_buf(),
@@ -94,9 +113,7 @@ impl Project {
                 .read(&text)
                 .with_context(|| format!("failed to read {}", env_file.display()))?;
         }
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        Project::parse(&text, file, dir, choice.name.as_deref(), values)
+        Ok((dir, values))
     }
 
     fn parse(
@@ -111,7 +128,7 @@ impl Project {
         yaml.apply_merge()?;
         let mut root: Value =
             serde_json::to_value(&yaml).with_context(|| format!("parsing {}", file.display()))?;
-        fill_in(&mut root, &mut values)?;
+        fill_in(&mut root, "", &mut values)?;
         let root = object(&root, "the Compose file")?;
         only(
             root,
@@ -440,19 +457,22 @@ fn find_file(choice: &Choice, values: &Values) -> Result<PathBuf> {
 }
 
 /// Fills in every string, except in the parts that belong to nobody (`x-…`).
-fn fill_in(value: &mut Value, values: &mut Values) -> Result<()> {
+fn fill_in(value: &mut Value, place: &str, values: &mut Values) -> Result<()> {
     match value {
-        Value::String(text) => *text = values.fill_in(text)?,
+        Value::String(text) => {
+            *text = values
+                .fill_in(text)
+                .with_context(|| format!("error while interpolating {place}"))?;
+        }
         Value::Array(items) => {
             for item in items {
-                fill_in(item, values)?;
+                fill_in(item, &format!("{place}.[]"), values)?;
             }
         }
         Value::Object(map) => {
-            for (key, item) in map.iter_mut() {
-                if !key.starts_with("x-") {
-                    fill_in(item, values)?;
-                }
+            for (key, item) in map.iter_mut().filter(|(key, _)| !key.starts_with("x-")) {
+                let dot = if place.is_empty() { "" } else { "." };
+                fill_in(item, &format!("{place}{dot}{key}"), values)?;
             }
         }
         _ => {}

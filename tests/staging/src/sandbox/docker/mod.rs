@@ -11,7 +11,7 @@ pub mod supervise;
 mod template;
 
 use std::io::{IsTerminal, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -317,7 +317,8 @@ fn close_input() -> Result<()> {
     }
 }
 
-/// Becomes a process of this container; it comes back only when that fails.
+/// Runs a process in this container and gives its exit code. As with the real one, it goes on
+/// when this client is killed.
 fn exec_into(
     machine: &Machine,
     container: &Container,
@@ -357,11 +358,24 @@ fn exec_into(
     if !named && container.image == Image::Postgres {
         inside.env(super::client::USER, user);
     }
-    let error = inside.exec();
-    Err(Failure::new(
-        126,
-        format!("OCI runtime exec failed: {error}"),
-    ))
+    unsafe {
+        inside.pre_exec(|| {
+            // A session of its own, so that what ends our process group doesn't end it; but where
+            // it has the terminal, it must keep it.
+            if libc::isatty(0) == 0 {
+                libc::setsid();
+            }
+            Ok(())
+        });
+    }
+    let status = inside
+        .status()
+        .map_err(|error| Failure::new(126, format!("OCI runtime exec failed: {error}")))?;
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, signal) => 128 + signal.unwrap_or(0),
+    };
+    Ok(u8::try_from(code).unwrap_or(255))
 }
 
 /// With or without `SIG`, or a number.
