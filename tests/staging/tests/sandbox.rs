@@ -15,8 +15,13 @@ use staging::{Place, Raised};
 
 const STAGING: &str = env!("CARGO_BIN_EXE_staging");
 
-/// What the sandbox runs on; where all must be tested its absence is a failure.
+/// Where all must be tested, a machine that the sandbox can't run on is a failure.
 fn machine_is_fit() -> bool {
+    let installs = staging::system::uid().is_ok_and(|uid| uid == 0);
+    if installs && staging::system::has("apt-get") {
+        // `up` sees to what is missing.
+        return true;
+    }
     let missing = match Postgres::find() {
         Ok(_) => ["ssh", "age", "curl"]
             .iter()
@@ -301,7 +306,6 @@ fn compose(raised: &Raised) {
         (125, "ps --nope"),
         (1, "images"),
         (1, "compose up -d nope"),
-        (1, "compose exec silver-auth-api true"),
         (1, "compose exec -T nope true"),
         (126, "compose exec -T silver-auth-api sh -c true"),
         (126, "compose exec -T silver-postgres no-such-program"),

@@ -24,8 +24,9 @@ impl Fixture {
 
     fn with(adjust: impl FnOnce(&mut SshConfig)) -> Option<Fixture> {
         if !staging::system::has("ssh") {
+            let set = |key: &str, value: &str| std::env::var(key).is_ok_and(|is| is == value);
             assert!(
-                !std::env::var("SEQN_REQUIRE_ALL").is_ok_and(|is| is == "1"),
+                !set("SEQN_REQUIRE_ALL", "1") && !set("CI", "true"),
                 "no ssh client, and nothing may be skipped here"
             );
             let _ = writeln!(std::io::stderr(), "skipped: no ssh client on this machine");

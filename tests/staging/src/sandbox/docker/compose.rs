@@ -466,7 +466,9 @@ impl Compose {
                 format!("service {service:?} is not running"),
             ));
         }
-        if !args.has("no-TTY") && !std::io::stdin().is_terminal() {
+        // Compose asks for a terminal only where its output is one.
+        let terminal = !args.has("no-TTY") && std::io::stdout().is_terminal();
+        if terminal && !std::io::stdin().is_terminal() {
             return Err(Failure::new(1, "the input device is not a TTY"));
         }
         let project = self.project()?;
