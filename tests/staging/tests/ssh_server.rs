@@ -324,3 +324,12 @@ fn what_a_client_leaves_running_ends_with_the_server() {
     drop(fixture.server);
     assert!(process.wait(Duration::from_secs(5)));
 }
+
+#[tokio::test]
+async fn a_test_with_a_runtime_of_its_own_can_start_it() {
+    let Some(fixture) = Fixture::new() else {
+        return;
+    };
+    assert!(fixture.run("true").status.success());
+    assert_eq!(fixture.server.sessions_opened(), 1);
+}

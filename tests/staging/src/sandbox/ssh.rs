@@ -93,10 +93,10 @@ impl SshServer {
             .enable_all()
             .build()
             .context("cannot start the SSH server's threads")?;
-        let address = (Ipv4Addr::LOCALHOST, config.port);
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
+        // Not by the runtime, since a test that has one already can't wait for another.
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))
             .with_context(|| format!("cannot listen on 127.0.0.1:{}", config.port))?;
+        listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             faults: Faults::new(config.max_sessions),
@@ -252,7 +252,10 @@ impl Faults {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
     loop {
         // What fails here is the one connection, or file descriptors that are short for a while.
         let Ok((stream, _)) = listener.accept().await else {
