@@ -8,13 +8,22 @@ pub mod context;
 pub mod control;
 pub mod file_args;
 pub mod host_path;
+pub mod output;
 pub mod plan;
 pub mod registry;
 pub mod text_edit;
 
 mod blockinfile;
+mod command;
+mod getent;
 mod lineinfile;
+mod ping;
+mod raw;
 mod replace;
+mod shell;
+mod slurp;
+mod stat;
+mod tempfile;
 
 use std::future::Future;
 use std::pin::Pin;

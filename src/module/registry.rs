@@ -4,8 +4,16 @@ use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
     entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::command::RunCommand>(),
+    entry::<super::getent::GetEnt>(),
     entry::<super::lineinfile::LineInFile>(),
+    entry::<super::ping::Ping>(),
+    entry::<super::raw::Raw>(),
     entry::<super::replace::Replace>(),
+    entry::<super::shell::RunShell>(),
+    entry::<super::slurp::Slurp>(),
+    entry::<super::stat::StatFile>(),
+    entry::<super::tempfile::TempFile>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
