@@ -9,12 +9,16 @@ pub mod control;
 pub mod file_args;
 pub mod host_path;
 pub mod output;
+pub mod place;
 pub mod plan;
 pub mod registry;
 pub mod text_edit;
 
+mod assemble;
 mod blockinfile;
 mod command;
+mod copy;
+mod file;
 mod getent;
 mod lineinfile;
 mod ping;
@@ -24,6 +28,7 @@ mod shell;
 mod slurp;
 mod stat;
 mod tempfile;
+mod template;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -3,8 +3,11 @@
 use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
+    entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::RunCommand>(),
+    entry::<super::copy::Copy>(),
+    entry::<super::file::File>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::ping::Ping>(),
@@ -14,6 +17,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::StatFile>(),
     entry::<super::tempfile::TempFile>(),
+    entry::<super::template::Template>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
