@@ -8,13 +8,27 @@ pub mod context;
 pub mod control;
 pub mod file_args;
 pub mod host_path;
+pub mod output;
+pub mod place;
 pub mod plan;
 pub mod registry;
 pub mod text_edit;
 
+mod assemble;
 mod blockinfile;
+mod command;
+mod copy;
+mod file;
+mod getent;
 mod lineinfile;
+mod ping;
+mod raw;
 mod replace;
+mod shell;
+mod slurp;
+mod stat;
+mod tempfile;
+mod template;
 
 use std::future::Future;
 use std::pin::Pin;
