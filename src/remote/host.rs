@@ -172,7 +172,7 @@ impl ShellHost {
                 format!("mv -f -- {from} \"$s_tmp\" || {{ rm -f -- {from}; false; }}")
             }
         };
-        self.run(&script::write(effect, &fill), &what).await
+        self.run(&script::with_stat(effect, script::write(effect, &fill)), &what).await
     }
 
     /// Streams large content into a temporary file beside `path`; its name on the host.
@@ -245,11 +245,14 @@ impl Host for ShellHost {
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
         let applied = match effect {
             Effect::Write { .. } => self.write(effect).await,
-            _ => self.run(&script::effect(effect), label(effect)).await,
+            _ => self.run(&script::with_stat(effect, script::effect(effect)), label(effect)).await,
         };
         // Also when it failed: part of it may have happened.
         self.memory.forget(effect);
-        let output = applied?;
+        let mut output = applied?;
+        if output.success() {
+            take_stat(effect, &mut output)?;
+        }
         let (kind, ok) = match (effect, output.status) {
             (Effect::Run(_), _) | (_, 0) => (RemoteErrorKind::Refused, true),
             (_, 9) => (RemoteErrorKind::Conflict, false),
@@ -315,6 +318,23 @@ impl AsyncRead for Download {
     ) -> std::task::Poll<std::io::Result<()>> {
         std::pin::Pin::new(&mut self.stdout).poll_read(cx, buffer)
     }
+}
+
+/// Moves the last line of a file effect's output into `stat`.
+fn take_stat(effect: &Effect, output: &mut Output) -> Result<(), RemoteError> {
+    let path = match effect {
+        Effect::Write { path, .. }
+        | Effect::Directory { path, .. }
+        | Effect::Touch { path, .. }
+        | Effect::Attributes { path, .. }
+        | Effect::Link { path, .. } => path,
+        _ => return Ok(()),
+    };
+    let text = output.stdout.trim_ascii_end();
+    let at = text.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    output.stat = parse_stat(path, &text[at..])?.map(Arc::new);
+    output.stdout.truncate(at);
+    Ok(())
 }
 
 fn label(effect: &Effect) -> &'static str {

@@ -92,7 +92,7 @@ fn adopt(stat: &mut Stat, attributes: &Attributes) {
     if let Some(mode) = attributes.mode.as_ref().and_then(|m| u32::from_str_radix(m, 8).ok()) {
         stat.mode = mode & 0o7777;
     }
-    let mut take = |given: &Option<String>, id: &mut u32, name: &mut String| {
+    let take = |given: &Option<String>, id: &mut u32, name: &mut String| {
         if let Some(given) = given {
             match given.parse() {
                 Ok(number) => *id = number,

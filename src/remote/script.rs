@@ -169,6 +169,18 @@ pub fn effect(effect: &Effect) -> String {
     }
 }
 
+/// Tells what is at an effect's path after it, as the last line.
+pub fn with_stat(effect: &Effect, script: String) -> String {
+    let (path, follow) = match effect {
+        Effect::Write { path, .. } | Effect::Directory { path, .. } | Effect::Touch { path, .. } => (path, 1),
+        Effect::Attributes { path, follow, .. } => (path, u8::from(*follow)),
+        Effect::Link { path, .. } => (path, 0),
+        _ => return script,
+    };
+    // In a shell of its own: the effect's way out must not skip it.
+    format!("(\n{script}\n) || exit $?\ns_stat {} {follow} -\n", quote(path))
+}
+
 /// A command. With `isolated`, its output goes through files of its own, so that what a child that
 /// it leaves behind prints later can't reach the next command's output.
 pub fn run(command: &Command, isolated: Option<&str>) -> String {

@@ -145,7 +145,7 @@ impl Shell {
         let stderr = err[..err_end].to_vec();
         out.drain(..line_end + 1);
         err.drain(..err_end + marker_err.len());
-        Ok(Output { status, stdout, stderr, duration: began.elapsed(), started: None })
+        Ok(Output { status, stdout, stderr, duration: began.elapsed(), started: None, stat: None })
     }
 
     /// Gives the raw channel, on which nothing was sent but the bootstrap.
