@@ -4,6 +4,10 @@
 //! down this list only.
 
 pub mod inventory;
+pub mod module;
+pub mod playbook;
+pub mod remote;
+pub mod secret;
 pub mod source;
 pub mod template;
 pub mod vars;
