@@ -17,11 +17,9 @@ lines() {
 }
 
 if wants env; then
-    if [ -r /proc/self/environ ]; then
-        tr '\000' '\001' </proc/self/environ | put environ
-    else
-        env | put env
-    fi
+    # Values can hold newlines; where env can't end them with NUL, such a value is cut.
+    if env -0 >/dev/null 2>&1; then env -0 | tr '\000' '\001' | put environ
+    else env | put environ; fi
 fi
 LC_ALL=C
 export LC_ALL

@@ -156,7 +156,7 @@ fn date_time(sections: &Sections, facts: &mut Facts) {
     facts.put("date_time", map(all));
 }
 
-/// `NAME=value`, ended by \x01 where the host has /proc; else one a line.
+/// `NAME=value`, ended by \x01 where the host's `env` has `-0`; else one a line.
 fn environment(environ: &str) -> Val {
     let environ = environ.strip_suffix('\n').unwrap_or(environ);
     let end = if environ.contains('\u{1}') { '\u{1}' } else { '\n' };

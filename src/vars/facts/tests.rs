@@ -394,7 +394,7 @@ fn the_script_says_the_same_in_every_shell() {
             .arg(&script)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap());
-        let Ok(output) = command.env("LINES", "a\nb").output() else {
+        let Ok(output) = command.env("TWO_LINES", "a\nb").output() else {
             eprintln!("skipped {shell:?}: it is not installed");
             continue;
         };
@@ -402,7 +402,7 @@ fn the_script_says_the_same_in_every_shell() {
         assert!(output.status.success(), "{shell:?}");
         let facts = gather.parse(&output.stdout).unwrap();
         assert_eq!(fact(&facts, "local.a b.s.k"), &Val::from("v"), "{shell:?}");
-        assert_eq!(fact(&facts, "env.LINES"), &Val::from("a\nb"), "{shell:?}");
+        assert_eq!(fact(&facts, "env.TWO_LINES"), &Val::from("a\nb"), "{shell:?}");
         for known in
             ["kernel", "hostname", "user_id", "distribution", "processor_nproc", "memtotal_mb", "mounts"]
         {
