@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::source::node::OpenVault;
 use crate::source::{Diagnostic, SourceFile, Span};
 
-/// What a file begins with that is an ansible-vault envelope as a whole.
-const VAULT_HEADER: &str = "$ANSIBLE_VAULT;";
+/// What a text begins with that is encrypted as a whole: by ansible-vault, or by age with armor.
+const SEALED: [&str; 2] = ["$ANSIBLE_VAULT;", "-----BEGIN AGE ENCRYPTED FILE-----"];
+const BINARY_AGE: &[u8] = b"age-encryption.org/v1\n";
 
 /// The text of a file.
 pub(crate) struct Document {
@@ -26,9 +27,13 @@ impl Document {
         let bytes = std::fs::read(path).map_err(|why| {
             Diagnostic::global("unreadable", format!("cannot read {}: {}", path.display(), why.kind()))
         })?;
+        if bytes.starts_with(BINARY_AGE) {
+            let message = format!("{} is a binary age file", path.display());
+            return Err(Diagnostic::global("vault", message).help("use a text one, made with `age --armor`"));
+        }
         let text = String::from_utf8(bytes).or_else(|e| without_odd_comments(path, e.as_bytes()))?;
         let file = SourceFile::new(path, text);
-        if !file.text.starts_with(VAULT_HEADER) {
+        if !SEALED.iter().any(|header| file.text.starts_with(header)) {
             return Ok(Document { file, secret: false });
         }
         match vault(&file.text) {

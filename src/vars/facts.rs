@@ -116,12 +116,11 @@ impl Gather {
         let output = String::from_utf8_lossy(output);
         let sections = Sections::read(&output)?;
         let mut facts = Facts(Map::new());
-        let wanted = self.collectors()?;
         system::add(&sections, &mut facts);
         distribution::add(&sections, &mut facts);
         system::add_managers(&sections, &mut facts);
         hardware::add(&sections, &mut facts);
-        virtualization::add(&sections, wanted.contains("virtual"), &mut facts);
+        virtualization::add(&sections, &mut facts);
         network::add(&sections, &mut facts);
         let mut facts = facts.0;
         facts.insert(

@@ -9,7 +9,8 @@ use crate::inventory::names::check_variable;
 use crate::inventory::{Entity, Inventory, Sealed};
 use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Map, Node, Severity, Val, yaml};
 
-/// Opens an ansible-vault envelope; the error says why not, and never shows content.
+/// Opens the text of an ansible-vault envelope or an armored age file; the error says why not, and
+/// never shows content.
 pub type Vault = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// For runs without a vault secret.

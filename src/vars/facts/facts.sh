@@ -1,7 +1,6 @@
 # Prints what facts are made of: a line "@name" begins a section, every line of content begins
 # with a space, "@end" is last. POSIX only; reads, never writes. $want and $fact_path are set above.
 
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 has() { command -v "$1" >/dev/null 2>&1; }
 wants() { case $want in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 begin() { echo "@$1"; }
@@ -22,7 +21,8 @@ if wants env; then
     else env | put environ; fi
 fi
 LC_ALL=C
-export LC_ALL
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export LC_ALL PATH
 
 if wants platform; then
     { uname -s; uname -r; uname -v; uname -m; uname -n; } | put uname
@@ -118,7 +118,8 @@ if wants chroot; then
     { stat -c %i /; stat -f -c %T /; } 2>/dev/null | put root
 fi
 
-if wants local && [ -d "$fact_path" ]; then
+if wants local; then
+    begin facts_d
     for f in "$fact_path"/*.fact; do
         if [ ! -e "$f" ]; then continue; fi
         name=${f##*/}

@@ -45,8 +45,10 @@ pub(super) fn add(sections: &Sections, facts: &mut Facts) {
     if let Some(chroot) = sections.get("chroot") {
         facts.put("is_chroot", is_chroot(chroot, sections.get("root").unwrap_or_default()));
     }
-    let local: Map = sections.all("local").filter_map(|(head, out)| local_fact(head, out)).collect();
-    facts.put("local", Val::map(local));
+    if sections.get("facts_d").is_some() {
+        let local = sections.all("local").filter_map(|(head, out)| local_fact(head, out));
+        facts.put("local", Val::map(local.collect()));
+    }
 }
 
 fn platform(sections: &Sections, facts: &mut Facts) {

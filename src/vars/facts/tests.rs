@@ -320,6 +320,7 @@ fn small_ones() {
         + &section("file /etc/selinux/config", "# x\nSELINUX=enforcing\nSELINUXTYPE=targeted")
         + &section("hostkey rsa", "ssh-rsa AAAA root@h")
         + &section("chroot", "\n1 2\n1 2")
+        + "@facts_d\n"
         + &section("local - a", "{\"x\": [1]}")
         + &section("local 0 b", "[General]\nKey = Value # not a comment\nother: 2")
         + &section("local 3 c", "broken")

@@ -25,9 +25,8 @@ impl Answers {
     }
 }
 
-/// `virt` is also read for other facts, so it's there without being asked for.
-pub(super) fn add(sections: &Sections, wanted: bool, facts: &mut Facts) {
-    if !wanted || sections.get("virt").is_none() {
+pub(super) fn add(sections: &Sections, facts: &mut Facts) {
+    if sections.get("virt").is_none() {
         return;
     }
     let answers = answers(sections);
