@@ -13,6 +13,7 @@ pub mod registry;
 pub mod text_edit;
 
 mod blockinfile;
+pub mod dotenv;
 mod lineinfile;
 mod replace;
 

@@ -1,0 +1,5 @@
+pub mod edit;
+pub mod interpolate;
+pub mod read;
+#[cfg(test)]
+mod tests;
