@@ -4,6 +4,7 @@ use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
     entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::dotenv::Dotenv>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::replace::Replace>(),
 ];

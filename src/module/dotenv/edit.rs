@@ -42,6 +42,7 @@ pub enum Quote {
 pub struct Edited {
     /// The whole new text; `None`: it is as wanted.
     pub text: Option<String>,
+    pub was_there: bool,
     /// What the key was before, where that is known without the shell's environment.
     pub before: Option<String>,
     /// Keys whose value refers to this one (`${KEY}`) and so changed with it.
@@ -156,6 +157,7 @@ pub fn edit(text: &str, wanted: &Wanted<'_>) -> Result<Edited, EditError> {
             _ => {}
         }
     }
+    let was_there = !mine.is_empty();
     let before = mine.last().and_then(|e| e.value.known()).map(String::from);
     let chosen: Vec<&Entry> = match wanted.duplicates {
         Duplicates::Last => mine.into_iter().next_back().into_iter().collect(),
@@ -167,10 +169,10 @@ pub fn edit(text: &str, wanted: &Wanted<'_>) -> Result<Edited, EditError> {
         Some(value) => set(text, &chosen, wanted, value)?,
     };
     if new == text {
-        return Ok(Edited { text: None, before, derived: Vec::new() });
+        return Ok(Edited { text: None, was_there, before, derived: Vec::new() });
     }
     let derived = prove(&entries, &new, wanted)?;
-    Ok(Edited { text: Some(new), before, derived })
+    Ok(Edited { text: Some(new), was_there, before, derived })
 }
 
 /// What Compose would accept as a name and a shell or container could carry.
