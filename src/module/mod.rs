@@ -12,6 +12,7 @@ pub mod plan;
 pub mod registry;
 pub mod text_edit;
 
+pub mod age_decrypt;
 mod blockinfile;
 pub mod dotenv;
 mod lineinfile;

@@ -3,6 +3,7 @@
 use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
+    entry::<super::age_decrypt::AgeDecrypt>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::dotenv::Dotenv>(),
     entry::<super::lineinfile::LineInFile>(),
