@@ -291,7 +291,12 @@ mod tests {
         (&[("block", "")], Some("a\nBx\nEb\n"), Some("a\nb\n"), "Block removed"),
         (&[("state", "absent"), ("block", "x")], Some("a\nBx\nEb\n"), Some("a\nb\n"), "Block removed"),
         (&[("state", "absent")], Some("a\n"), None, ""),
-        (&[("block", "x"), ("insertafter", "^a")], Some("a\na2\nb\n"), Some("a\na2\nBx\nEb\n"), "Block inserted"),
+        (
+            &[("block", "x"), ("insertafter", "^a")],
+            Some("a\na2\nb\n"),
+            Some("a\na2\nBx\nEb\n"),
+            "Block inserted",
+        ),
         (&[("block", "x"), ("insertbefore", "^b")], Some("a\nb\n"), Some("a\nBx\nEb\n"), "Block inserted"),
         (&[("block", "x"), ("insertbefore", "BOF")], Some("a\n"), Some("Bx\nEa\n"), "Block inserted"),
         (&[("block", "x"), ("insertafter", "EOF")], Some("a\n"), Some("a\nBx\nE"), "Block inserted"),
@@ -309,7 +314,12 @@ mod tests {
             "Block inserted",
         ),
         (
-            &[("block", "x"), ("marker", "<!-- {mark} -->"), ("marker_begin", "open"), ("marker_end", "close")],
+            &[
+                ("block", "x"),
+                ("marker", "<!-- {mark} -->"),
+                ("marker_begin", "open"),
+                ("marker_end", "close"),
+            ],
             Some("a\n"),
             Some("a\n<!-- open -->\nx\n<!-- close -->\n"),
             "Block inserted",

@@ -76,7 +76,10 @@ impl Module for Fetch {
                  existing directory"
             )));
         }
-        let plan = Plan::ok().value("dest", shown.as_str()).value("checksum", sha1.clone()).value("md5sum", Val::Null);
+        let plan = Plan::ok()
+            .value("dest", shown.as_str())
+            .value("checksum", sha1.clone())
+            .value("md5sum", Val::Null);
         if dest.is_file() && Payload::operator(&dest).await?.sha256 == wanted {
             return Ok(plan.value("file", src));
         }
@@ -110,8 +113,10 @@ fn destination(args: &Args, src: &str, host: &str, playbook_dir: &Path) -> Resul
     };
     let base = playbook_dir.join(&dest);
     if !args.flat {
-        let relative: PathBuf =
-            Path::new(src).components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir)).collect();
+        let relative: PathBuf = Path::new(src)
+            .components()
+            .filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir))
+            .collect();
         if relative.components().any(|c| c == Component::ParentDir) {
             return Err(Failure::new(format!(
                 "Detected directory traversal, expected to be contained in '{dest}' but got '{src}'"
@@ -138,7 +143,13 @@ mod tests {
     fn destinations() {
         let dir = tempfile::tempdir().unwrap();
         let at = |dest: &str, flat: bool, src: &str| {
-            let args = Args { src: src.into(), dest: dest.into(), flat, fail_on_missing: true, validate_checksum: true };
+            let args = Args {
+                src: src.into(),
+                dest: dest.into(),
+                flat,
+                fail_on_missing: true,
+                validate_checksum: true,
+            };
             destination(&args, src, "h", dir.path()).map_err(|e| e.message)
         };
         assert_eq!(at("out", false, "/etc/x"), Ok(dir.path().join("out/h/etc/x")));

@@ -118,7 +118,10 @@ impl Module for Find {
         let now = match args.age {
             Some(_) => {
                 let said = cx.target.probe(Command::shell("date +%s")).await?;
-                said.stdout_text().trim().parse().map_err(|_| Failure::new("the host doesn't tell its time"))?
+                said.stdout_text()
+                    .trim()
+                    .parse()
+                    .map_err(|_| Failure::new("the host doesn't tell its time"))?
             }
             None => 0.0,
         };
@@ -141,7 +144,8 @@ impl Module for Find {
                     break;
                 }
                 examined += 1;
-                if !wanted.fits(entry, &path).map_err(failed)? || !contains(&args, entry, &wanted, cx).await? {
+                if !wanted.fits(entry, &path).map_err(failed)? || !contains(&args, entry, &wanted, cx).await?
+                {
                     continue;
                 }
                 files.push(Val::map(found(&args, entry, cx).await?));
@@ -215,13 +219,18 @@ impl Wanted {
         };
         let seconds = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604_800)];
         let bytes = [("b", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30), ("t", 1 << 40)];
-        let age = args.age.as_deref().map(|a| amount(a, &seconds).ok_or("failed to process age")).transpose()?;
-        let size = args.size.as_deref().map(|s| amount(s, &bytes).ok_or("failed to process size")).transpose()?;
+        let age =
+            args.age.as_deref().map(|a| amount(a, &seconds).ok_or("failed to process age")).transpose()?;
+        let size =
+            args.size.as_deref().map(|s| amount(s, &bytes).ok_or("failed to process size")).transpose()?;
         let mode = match args.mode.as_deref() {
             None => None,
             Some(text) => {
                 let bits = u32::from_str_radix(text, 8).ok().or_else(|| apply_symbolic(text, 0, false));
-                Some((bits.ok_or_else(|| format!("mode must be octal or symbolic, got '{text}'"))?, args.exact_mode))
+                Some((
+                    bits.ok_or_else(|| format!("mode must be octal or symbolic, got '{text}'"))?,
+                    args.exact_mode,
+                ))
             }
         };
         let contains = args.contains.as_ref().map(|c| match args.read_whole_file {
@@ -318,7 +327,10 @@ fn glob(pattern: &str) -> String {
                     Some(end) => {
                         let members: String = chars[first..end].iter().collect();
                         let negation = if negated == 1 { "^" } else { "" };
-                        out.push_str(&format!("[{negation}{}]", members.replace('\\', "\\\\").replace('^', "\\^")));
+                        out.push_str(&format!(
+                            "[{negation}{}]",
+                            members.replace('\\', "\\\\").replace('^', "\\^")
+                        ));
                         at = end + 1;
                     }
                     None => out.push_str("\\["),
@@ -357,7 +369,8 @@ mod tests {
 
     #[test]
     fn what_fits() {
-        let entry = Stat { path: "/d/s/a.log".into(), size: 2048, mtime: 100.0, mode: 0o640, ..Stat::default() };
+        let entry =
+            Stat { path: "/d/s/a.log".into(), size: 2048, mtime: 100.0, mode: 0o640, ..Stat::default() };
         let fits = |given: &[(&'static str, &str)]| {
             let mut all = vec![("paths", Val::from("/d"))];
             all.extend(given.iter().map(|(k, v)| (*k, Val::from(*v))));

@@ -71,7 +71,12 @@ pub struct Write<'a> {
 ///
 /// # Errors
 /// The arguments can't be carried out.
-pub async fn plan(cx: &PlanCx<'_>, opened: &Opened, edited: Edited, write: Write<'_>) -> Result<Plan, Failure> {
+pub async fn plan(
+    cx: &PlanCx<'_>,
+    opened: &Opened,
+    edited: Edited,
+    write: Write<'_>,
+) -> Result<Plan, Failure> {
     let attributes_differ = match opened.stat() {
         Some(stat) => write.attributes.differing(stat),
         None if edited.content.is_some() && write.attributes.differing_from_new(cx.target.user()) => {

@@ -213,7 +213,8 @@ impl Module for Uri {
         };
         let proxied = |name: &str| name.to_lowercase().ends_with("_proxy");
         if args.use_proxy && cx.environment.iter().any(|(name, _)| proxied(name)) {
-            plan.warnings.push("uri does not use proxies; the one in the task's environment was ignored".into());
+            plan.warnings
+                .push("uri does not use proxies; the one in the task's environment was ignored".into());
         }
         Ok(plan)
     }
@@ -241,7 +242,11 @@ impl Asked {
     }
 
     /// The request again with the credentials that this answer asks for.
-    fn challenged(&self, request: &HttpRequest, answer: &Result<HttpResponse, HttpFailure>) -> Option<HttpRequest> {
+    fn challenged(
+        &self,
+        request: &HttpRequest,
+        answer: &Result<HttpResponse, HttpFailure>,
+    ) -> Option<HttpRequest> {
         let Ok(response) = answer else { return None };
         let basic = response.header("www-authenticate")?.trim_start().to_lowercase().starts_with("basic");
         let credentials = self.on_challenge.clone().filter(|_| basic && response.status == 401)?;
@@ -264,7 +269,12 @@ impl Asked {
     }
 }
 
-async fn observe(request: HttpRequest, asked: Asked, dest: Option<Dest>, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
+async fn observe(
+    request: HttpRequest,
+    asked: Asked,
+    dest: Option<Dest>,
+    cx: &PlanCx<'_>,
+) -> Result<Plan, Failure> {
     let mut exchange = http::send(cx.target, &request).await;
     if let Some(again) = asked.challenged(&request, &exchange.result) {
         exchange = http::send(cx.target, &again).await;
@@ -367,7 +377,12 @@ struct Dest {
 
 impl Dest {
     /// Looks at `dest`, and asks only for something newer than the file that is there.
-    async fn look(cx: &PlanCx<'_>, dest: &str, args: &Args, request: &mut HttpRequest) -> Result<Dest, Failure> {
+    async fn look(
+        cx: &PlanCx<'_>,
+        dest: &str,
+        args: &Args,
+        request: &mut HttpRequest,
+    ) -> Result<Dest, Failure> {
         let path = host_path::expand(cx.target, dest).await?;
         let stat = cx.target.stat(&path).await?;
         let is_directory = stat.as_ref().is_some_and(|s| s.kind == FileKind::Directory);
@@ -456,7 +471,8 @@ async fn request(args: &Args, cx: &PlanCx<'_>) -> Result<HttpRequest, Failure> {
 
 /// From the arguments, or else from the URL itself.
 fn basic_auth(args: &Args) -> Option<Text> {
-    let in_url = args.url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()?.rsplit_once('@'));
+    let in_url =
+        args.url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()?.rsplit_once('@'));
     let (user, password) = match (&args.url_username, in_url) {
         (Some(user), _) => (user.to_string(), args.url_password.as_deref().unwrap_or_default().to_string()),
         (None, Some((userinfo, _))) => {

@@ -85,8 +85,9 @@ impl Module for WaitFor {
     const NAME: &'static str = "wait_for";
 
     fn validate(args: &Args) -> Result<(), String> {
-        let only_port =
-            |state: &str| format!("state={state} should only be used for checking a port in the wait_for module");
+        let only_port = |state: &str| {
+            format!("state={state} should only be used for checking a port in the wait_for module")
+        };
         match (&args.path, args.state) {
             (Some(_), _) if args.port.is_some() => {
                 return Err("port and path parameter can not both be passed to wait_for".into());
@@ -115,7 +116,10 @@ impl Module for WaitFor {
         let regex = match &args.search_regex {
             Some(given) => {
                 let flags = Flags { multiline: true, ..Flags::default() };
-                Some(Pattern::bytes(given, flags).map_err(|e| Failure::new(format!("Invalid regular expression: {e}")))?)
+                Some(
+                    Pattern::bytes(given, flags)
+                        .map_err(|e| Failure::new(format!("Invalid regular expression: {e}")))?,
+                )
             }
             None => None,
         };
@@ -159,7 +163,9 @@ struct Groups {
 
 impl Groups {
     fn of(found: &Found<'_>) -> Groups {
-        let text = |group: Option<&[u8]>| group.map_or(Val::Null, |g| Val::from(String::from_utf8_lossy(g).as_ref()));
+        let text = |group: Option<&[u8]>| {
+            group.map_or(Val::Null, |g| Val::from(String::from_utf8_lossy(g).as_ref()))
+        };
         Groups {
             numbered: found.groups().map(text).collect(),
             named: found.named().map(|(name, group)| (Val::from(name), text(group))).collect(),
@@ -267,7 +273,8 @@ impl Waiting<'_, '_> {
     }
 
     async fn connections(&self, port: u16) -> Result<usize, Failure> {
-        let script = "[ -r /proc/net/tcp ] || exit 3\ncat /proc/net/tcp\ncat /proc/net/tcp6 2>/dev/null\nexit 0";
+        let script =
+            "[ -r /proc/net/tcp ] || exit 3\ncat /proc/net/tcp\ncat /proc/net/tcp6 2>/dev/null\nexit 0";
         let said = self.cx.target.probe(Command::shell(script)).await?;
         if !said.success() {
             return Err(Failure::new("state=drained needs /proc/net/tcp on the host (Linux)"));
@@ -304,7 +311,9 @@ impl Waiting<'_, '_> {
         };
         match (args.state, &self.path, &args.search_regex) {
             (State::Drained, _, _) => format!("Timeout when waiting for {place} to drain"),
-            (State::Absent | State::Stopped, Some(_), _) => format!("Timeout when waiting for {place} to be absent."),
+            (State::Absent | State::Stopped, Some(_), _) => {
+                format!("Timeout when waiting for {place} to be absent.")
+            }
             (State::Absent | State::Stopped, None, _) => format!("Timeout when waiting for {place} to stop."),
             (_, _, Some(regex)) => format!("Timeout when waiting for search string {regex} in {place}"),
             (_, Some(_), None) => format!("Timeout when waiting for file {place}"),
@@ -386,7 +395,10 @@ mod tests {
             (&[("port", "1"), ("path", "/x")][..], "port and path parameter can not both be passed"),
             (&[("path", "/x"), ("state", "stopped")], "state=stopped should only be used"),
             (&[("path", "/x"), ("exclude_hosts", "a")], "exclude_hosts should only be with state=drained"),
-            (&[("port", "1"), ("active_connection_states", "NOPE")], "unknown active_connection_state (NOPE)"),
+            (
+                &[("port", "1"), ("active_connection_states", "NOPE")],
+                "unknown active_connection_state (NOPE)",
+            ),
         ] {
             let message = check(given).unwrap_err();
             assert!(message.starts_with(want), "{message}");

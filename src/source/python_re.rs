@@ -411,9 +411,14 @@ impl Translator<'_> {
             self.at += 1;
             return Ok(true);
         }
-        for (python, ours) in
-            [("(?:", "(?:"), ("(?=", "(?="), ("(?!", "(?!"), ("(?<=", "(?<="), ("(?<!", "(?<!"), ("(?>", "(?>")]
-        {
+        for (python, ours) in [
+            ("(?:", "(?:"),
+            ("(?=", "(?="),
+            ("(?!", "(?!"),
+            ("(?<=", "(?<="),
+            ("(?<!", "(?<!"),
+            ("(?>", "(?>"),
+        ] {
             if self.starts(python) {
                 self.out.push_str(ours);
                 self.at += python.len();
@@ -553,7 +558,9 @@ impl Translator<'_> {
                         self.out.push('\\');
                     }
                     if self.alphabet == Alphabet::Bytes && !c.is_ascii() {
-                        c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| self.out.push_str(&format!("\\x{b:02x}")));
+                        c.encode_utf8(&mut [0; 4])
+                            .bytes()
+                            .for_each(|b| self.out.push_str(&format!("\\x{b:02x}")));
                     } else {
                         self.out.push(c);
                     }
@@ -643,7 +650,8 @@ mod tests {
     fn replacements_expand_as_in_python() {
         let replace = |pattern: &str, template: &str, text: &str| {
             let p = Pattern::bytes(pattern, Flags { multiline: true, ..Flags::default() }).unwrap();
-            p.replace_all(text.as_bytes(), template.as_bytes()).map(|(b, n)| (String::from_utf8(b).unwrap(), n))
+            p.replace_all(text.as_bytes(), template.as_bytes())
+                .map(|(b, n)| (String::from_utf8(b).unwrap(), n))
         };
         let cases: &[(&str, &str, &str, &str, usize)] = &[
             ("(a)(x)?", "\\2<\\1>", "aa", "<a><a>", 2),

@@ -230,7 +230,11 @@ impl LocalFiles {
                 Checksum::Sha512 => "sha512sum",
             };
             let said = std::process::Command::new(program).arg(path).output().ok()?;
-            String::from_utf8(said.stdout).ok()?.split(' ').next().map(|s| s.trim_start_matches('\\').to_string())
+            String::from_utf8(said.stdout)
+                .ok()?
+                .split(' ')
+                .next()
+                .map(|s| s.trim_start_matches('\\').to_string())
         });
         Some(Stat {
             path: path.into(),
@@ -271,7 +275,9 @@ impl LocalFiles {
         use tokio::io::AsyncWriteExt;
         let argv: Vec<String> = match &command.program {
             Program::Argv(argv) => argv.iter().map(|t| t.as_str().to_string()).collect(),
-            Program::Shell { script, executable } => vec![executable.clone(), "-c".into(), script.as_str().into()],
+            Program::Shell { script, executable } => {
+                vec![executable.clone(), "-c".into(), script.as_str().into()]
+            }
         };
         let mut process = tokio::process::Command::new(&argv[0]);
         process.args(&argv[1..]).stdin(std::process::Stdio::piped());
@@ -321,7 +327,9 @@ impl LocalFiles {
     }
 
     fn write(&self, effect: &Effect) -> Result<Output, RemoteError> {
-        let Effect::Write { path, content, attributes, expect, validate, backup } = effect else { unreachable!() };
+        let Effect::Write { path, content, attributes, expect, validate, backup } = effect else {
+            unreachable!()
+        };
         let before = self.stat(path, false, Some(Checksum::Sha256));
         let found = before.as_ref().and_then(|s| s.checksum.clone());
         let conflict = match expect {
@@ -390,7 +398,9 @@ impl Host for LocalFiles {
                 self.list(Path::new(&path), recurse, &mut out);
                 Answer::List(Arc::new(out))
             }
-            Observation::Query(c) | Observation::Probe(c) => Answer::Output(Arc::new(self.command(&c).await?)),
+            Observation::Query(c) | Observation::Probe(c) => {
+                Answer::Output(Arc::new(self.command(&c).await?))
+            }
         })
     }
 
@@ -453,7 +463,10 @@ impl Host for LocalFiles {
         Ok(Output { stat: self.stat(path, false, None).map(Arc::new), ..output })
     }
 
-    async fn download(&self, path: &str) -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError> {
+    async fn download(
+        &self,
+        path: &str,
+    ) -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError> {
         Ok(Box::new(tokio::fs::File::open(path).await.map_err(|e| refused(path, e))?))
     }
 

@@ -24,9 +24,15 @@ async fn command_runs_without_a_shell() {
     assert_eq!((none.failure(), none.get("rc")), ("no command given", Val::Int(256)));
     let failed = b.run("command", &[("_raw_params", v("sh -c 'echo out; echo err >&2; exit 3'"))]).await;
     assert_eq!(failed.failure(), "non-zero return code");
-    assert_eq!((failed.text("stdout"), failed.text("stderr"), failed.get("rc")), ("out".into(), "err".into(), Val::Int(3)));
+    assert_eq!(
+        (failed.text("stdout"), failed.text("stderr"), failed.get("rc")),
+        ("out".into(), "err".into(), Val::Int(3))
+    );
     let missing = b.run("command", &[("_raw_params", v("no-such-program-x"))]).await;
-    assert_eq!((missing.failure(), missing.get("rc")), ("[Errno 2] No such file or directory: 'no-such-program-x'", Val::Int(2)));
+    assert_eq!(
+        (missing.failure(), missing.get("rc")),
+        ("[Errno 2] No such file or directory: 'no-such-program-x'", Val::Int(2))
+    );
     let executable = b.run("command", &[("_raw_params", v("true")), ("executable", v("/bogus"))]).await;
     assert!(executable.warnings[0].contains("no longer supported"));
 }
@@ -36,7 +42,8 @@ async fn creates_removes_chdir_and_stdin() {
     let b = Bench::new();
     b.write("there.txt", "");
     let dir = b.path("");
-    let given = |key: &'static str, name: &str| vec![("_raw_params", v("pwd")), ("chdir", v(&dir)), (key, v(name))];
+    let given =
+        |key: &'static str, name: &str| vec![("_raw_params", v("pwd")), ("chdir", v(&dir)), (key, v(name))];
     for (key, name, runs) in [
         ("creates", "there.txt", false),
         ("creates", "there.*", false),
@@ -55,7 +62,9 @@ async fn creates_removes_chdir_and_stdin() {
     assert!(lost.failure().starts_with("Unable to change directory"));
     let fed = b.run("command", &[("_raw_params", v("od -c")), ("stdin", v("x"))]).await;
     assert!(fed.text("stdout").contains("x  \\n"));
-    let fed = b.run("shell", &[("_raw_params", v("wc -c")), ("stdin", v("x")), ("stdin_add_newline", v("no"))]).await;
+    let fed = b
+        .run("shell", &[("_raw_params", v("wc -c")), ("stdin", v("x")), ("stdin_add_newline", v("no"))])
+        .await;
     assert_eq!(fed.text("stdout").trim(), "1");
 }
 
@@ -84,7 +93,10 @@ async fn shell_raw_ping_getent() {
     let wrong = b.run("shell", &[("_raw_params", v("x")), ("expand_argument_vars", v("no"))]).await;
     assert!(wrong.failure().contains("expand_argument_vars"), "{:?}", wrong.failed);
     let raw = b.run("raw", &[("_raw_params", v("echo a; exit 4"))]).await;
-    assert_eq!((raw.failure(), raw.text("stdout"), raw.get("rc")), ("non-zero return code", "a\n".into(), Val::Int(4)));
+    assert_eq!(
+        (raw.failure(), raw.text("stdout"), raw.get("rc")),
+        ("non-zero return code", "a\n".into(), Val::Int(4))
+    );
     assert_eq!(b.run("ping", &[]).await.is(false).get("ping"), v("pong"));
     assert_eq!(b.run("ping", &[("data", v("crash"))]).await.failure(), "boom");
     let root = b.run("getent", &[("database", v("passwd")), ("key", v("root"))]).await.get("ansible_facts");

@@ -39,7 +39,8 @@ async fn lineinfile_attributes_creation_and_refusals() {
     assert_eq!(b.mode("new/sub/f"), 0o600);
     let dir = b.run("lineinfile", &[("path", v(&b.path("new"))), ("line", v("x"))]).await;
     assert!(dir.failure().ends_with("is a directory !"));
-    let gone = b.run("lineinfile", &[("path", v(&b.path("no"))), ("line", v("x")), ("state", v("absent"))]).await;
+    let gone =
+        b.run("lineinfile", &[("path", v(&b.path("no"))), ("line", v("x")), ("state", v("absent"))]).await;
     assert_eq!(gone.is(false).text("msg"), "file not present");
 }
 
@@ -82,14 +83,20 @@ async fn blockinfile_and_replace() {
     let given = [("path", v(&path)), ("block", v("x\ny"))];
     assert_eq!(b.run("blockinfile", &given).await.is(true).text("msg"), "Block inserted");
     assert_eq!(b.run("blockinfile", &given).await.is(false).observations, 1);
-    let removed = b.run("blockinfile", &[("path", v(&path)), ("state", v("absent")), ("backup", v("1"))]).await;
+    let removed =
+        b.run("blockinfile", &[("path", v(&path)), ("state", v("absent")), ("backup", v("1"))]).await;
     assert_eq!(removed.is(true).text("msg"), "Block removed");
     assert!(removed.text("backup_file").ends_with("~"));
     assert_eq!(b.read("f"), "a\n");
     let given = [("path", v(&path)), ("regexp", v("^a$")), ("replace", v("b"))];
     assert_eq!(b.run("replace", &given).await.is(true).text("msg"), "1 replacements made");
     b.run("replace", &given).await.is(false);
-    assert!(b.run("replace", &[("path", v("/nope")), ("regexp", v("x"))]).await.failure().contains("does not exist"));
+    assert!(
+        b.run("replace", &[("path", v("/nope")), ("regexp", v("x"))])
+            .await
+            .failure()
+            .contains("does not exist")
+    );
 }
 
 #[tokio::test]
@@ -163,7 +170,10 @@ async fn copy_folders_from_here_and_on_the_host() {
     let given = [("src", v("t")), ("dest", v(&b.path("out"))), ("directory_mode", v("0700"))];
     b.run("copy", &given).await.is(true);
     assert_eq!((b.read("out/t/one").as_str(), b.read("out/t/sub/two").as_str()), ("1", "2"));
-    assert_eq!((b.mode("out/t/sub"), std::path::Path::new(&b.path("out/t/sub/empty")).is_dir()), (0o700, true));
+    assert_eq!(
+        (b.mode("out/t/sub"), std::path::Path::new(&b.path("out/t/sub/empty")).is_dir()),
+        (0o700, true)
+    );
     b.run("copy", &given).await.is(false);
     b.run("copy", &[("src", v("t/")), ("dest", v(&b.path("flat")))]).await.is(true);
     assert_eq!(b.read("flat/sub/two"), "2");
@@ -218,7 +228,8 @@ async fn file_states() {
         ("access_time", v("preserve")),
     ];
     b.run("file", &kept).await.is(false);
-    let dated = [("path", v(&f)), ("modification_time", v("200001010000.00")), ("access_time", v("preserve"))];
+    let dated =
+        [("path", v(&f)), ("modification_time", v("200001010000.00")), ("access_time", v("preserve"))];
     b.run("file", &dated).await.is(true);
     b.run("file", &dated).await.is(false);
     b.run("file", &[("path", v(&f)), ("mode", v("u=rw,g=r"))]).await.is(true);
@@ -272,7 +283,10 @@ async fn stat_slurp_tempfile_find_fetch() {
     assert!(stat.get("mimetype").is_some() && stat.get("attributes").is_some());
     let link = b.run("stat", &[("path", v(&b.path("l")))]).await.get("stat");
     let real = std::fs::canonicalize(&f).unwrap();
-    assert_eq!((link.get("lnk_target"), link.get("lnk_source")), (Some(&v("f.txt")), Some(&v(real.to_str().unwrap()))));
+    assert_eq!(
+        (link.get("lnk_target"), link.get("lnk_source")),
+        (Some(&v("f.txt")), Some(&v(real.to_str().unwrap())))
+    );
     let missing = b.run("stat", &[("path", v("/nope"))]).await.get("stat");
     assert_eq!(missing.as_map().map(|m| m.len()), Some(1));
 
@@ -297,7 +311,12 @@ async fn stat_slurp_tempfile_find_fetch() {
     let given = [("src", v(&f)), ("dest", v("got"))];
     let fetched = b.run("fetch", &given).await;
     let place = b.path(&format!("got/web1{f}"));
-    assert_eq!((fetched.is(true).text("dest"), std::fs::read_to_string(&place).unwrap()), (place, "hi\n".into()));
+    assert_eq!(
+        (fetched.is(true).text("dest"), std::fs::read_to_string(&place).unwrap()),
+        (place, "hi\n".into())
+    );
     b.run("fetch", &given).await.is(false);
-    assert!(b.run("fetch", &[("src", v("/nope")), ("dest", v("x"))]).await.failure().contains("does not exist"));
+    assert!(
+        b.run("fetch", &[("src", v("/nope")), ("dest", v("x"))]).await.failure().contains("does not exist")
+    );
 }

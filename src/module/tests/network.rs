@@ -24,7 +24,8 @@ async fn server() -> (String, u16) {
                     request.extend_from_slice(&buffer[..n]);
                     let text = String::from_utf8_lossy(&request).into_owned();
                     if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                        let length = |l: &str| l.strip_prefix("content-length: ").and_then(|n| n.parse().ok());
+                        let length =
+                            |l: &str| l.strip_prefix("content-length: ").and_then(|n| n.parse().ok());
                         let wanted: usize = head.to_lowercase().lines().find_map(length).unwrap_or(0);
                         if body.len() >= wanted {
                             let _ = socket.write_all(answer(head, body).as_bytes()).await;
@@ -48,7 +49,9 @@ fn answer(head: &str, body: &str) -> String {
     let (status, headers, text) = match path {
         "/json" => ("200 OK", "Content-Type: application/json\r\n", "{\"ok\": [1]}".to_string()),
         "/moved" => ("302 Found", "Location: /json\r\n", String::new()),
-        "/private" if !authorized => ("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", String::new()),
+        "/private" if !authorized => {
+            ("401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", String::new())
+        }
         "/nothing" => ("404 Not Found", "", "no".to_string()),
         _ => ("200 OK", "Set-Cookie: a=1\r\n", format!("{line}|{body}")),
     };
@@ -65,7 +68,8 @@ async fn uri_looks_and_acts() {
     assert_eq!(json.get("content"), Val::Null);
     let moved = b.run("uri", &[("url", v(&format!("{url}/moved")))]).await;
     assert_eq!((moved.get("redirected"), moved.get("url")), (Val::Bool(true), v(&format!("{url}/json"))));
-    let stayed = [("url", v(&format!("{url}/moved"))), ("follow_redirects", v("none")), ("status_code", v("302"))];
+    let stayed =
+        [("url", v(&format!("{url}/moved"))), ("follow_redirects", v("none")), ("status_code", v("302"))];
     assert_eq!(b.run("uri", &stayed).await.is(false).get("location"), v(&format!("{url}/json")));
     let missing = b.run("uri", &[("url", v(&format!("{url}/nothing")))]).await;
     assert_eq!(missing.failure(), "Status code was 404 and not [200]: HTTP Error 404: Not Found");
@@ -73,11 +77,20 @@ async fn uri_looks_and_acts() {
     let body = args::args([("k", v("a b"))]);
     let post = |format: &str| {
         let url = v(&format!("{url}/echo"));
-        [("url", url), ("method", v("POST")), ("body", body.clone()), ("body_format", v(format)), ("return_content", v("yes"))]
+        [
+            ("url", url),
+            ("method", v("POST")),
+            ("body", body.clone()),
+            ("body_format", v(format)),
+            ("return_content", v("yes")),
+        ]
     };
     let posted = b.run("uri", &post("json")).await;
     assert_eq!(posted.is(false).text("content"), "POST /echo HTTP/1.1|{\"k\":\"a b\"}");
-    assert_eq!((posted.labels.as_slice(), posted.text("cookies_string")), (&[format!("POST {url}/echo")][..], "a=1".into()));
+    assert_eq!(
+        (posted.labels.as_slice(), posted.text("cookies_string")),
+        (&[format!("POST {url}/echo")][..], "a=1".into())
+    );
     assert_eq!(b.run("uri", &post("form-urlencoded")).await.text("content"), "POST /echo HTTP/1.1|k=a+b");
     assert!(b.run("uri", &post("form-multipart")).await.text("content").contains("form-data; name=\"k\""));
 
@@ -100,10 +113,14 @@ async fn uri_looks_and_acts() {
     let created = b.run("uri", &[("url", v("http://127.0.0.1:1/")), ("creates", v("/"))]).await;
     assert_eq!(created.is(false).text("stdout"), "skipped, since '/' exists");
     let refused = b.run("uri", &[("url", v("http://127.0.0.1:1/"))]).await;
-    assert!(refused.failure().starts_with("Status code was -1 and not [200]: Request failed: <urlopen error"));
+    assert!(
+        refused.failure().starts_with("Status code was -1 and not [200]: Request failed: <urlopen error")
+    );
     assert_eq!(refused.get("status"), Val::Int(-1));
     assert!(b.run("uri", &[("url", v("127.0.0.1/x"))]).await.failure().contains("http://"));
-    assert!(b.run("uri", &[("url", v(&url)), ("unix_socket", v("/x"))]).await.failure().contains("not supported"));
+    assert!(
+        b.run("uri", &[("url", v(&url)), ("unix_socket", v("/x"))]).await.failure().contains("not supported")
+    );
 
     let skipped = Bench::checking().run("uri", &[("url", v(&url))]).await;
     assert!(skipped.skipped && skipped.get("status") == Val::Null);
@@ -126,7 +143,10 @@ async fn wait_for_ports_paths_and_texts() {
     let open = b.run("wait_for", &[("port", Val::Int(port.into())), ("timeout", v("5"))]).await;
     assert_eq!((open.is(false).get("port"), open.text("state")), (Val::Int(port.into()), "started".into()));
     let closed = b.run("wait_for", &[("port", Val::Int(1)), ("timeout", v("1"))]).await;
-    assert_eq!((closed.failure(), closed.get("elapsed")), ("Timeout when waiting for 127.0.0.1:1", Val::Int(1)));
+    assert_eq!(
+        (closed.failure(), closed.get("elapsed")),
+        ("Timeout when waiting for 127.0.0.1:1", Val::Int(1))
+    );
     let own = b.run("wait_for", &[("port", Val::Int(1)), ("timeout", v("1")), ("msg", v("mine"))]).await;
     assert_eq!(own.failure(), "mine");
     b.run("wait_for", &[("port", Val::Int(1)), ("state", v("stopped"))]).await.is(false);
@@ -145,7 +165,9 @@ async fn wait_for_ports_paths_and_texts() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         std::fs::write(later, "done data 12\n").unwrap();
     });
-    let waited = b.run("wait_for", &[("path", v(&b.path("later"))), ("search_regex", regex), ("timeout", v("9"))]).await;
+    let waited = b
+        .run("wait_for", &[("path", v(&b.path("later"))), ("search_regex", regex), ("timeout", v("9"))])
+        .await;
     waited.is(false);
     writer.await.unwrap();
     assert!(Bench::checking().run("wait_for", &[("timeout", v("60"))]).await.skipped);
@@ -158,4 +180,85 @@ async fn wait_for_ports_paths_and_texts() {
     });
     let said = [("port", Val::Int(talking.into())), ("search_regex", v("OpenSSH")), ("timeout", v("5"))];
     b.run("wait_for", &said).await.is(false);
+}
+
+/// A TLS server by `openssl`, ended when dropped; with its own certificate for `localhost`.
+struct TlsServer {
+    process: std::process::Child,
+    port: u16,
+}
+
+impl TlsServer {
+    fn start(b: &Bench) -> TlsServer {
+        let openssl = |args: &[&str]| {
+            let said = std::process::Command::new("openssl").args(args).current_dir(b.dir.path()).output();
+            assert!(said.expect("openssl is needed for this test").status.success(), "{args:?}");
+        };
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            "key",
+            "-out",
+            "cert",
+        ]);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = std::process::Command::new("openssl")
+            .args([
+                "s_server",
+                "-accept",
+                &format!("127.0.0.1:{port}"),
+                "-cert",
+                "cert",
+                "-key",
+                "key",
+                "-www",
+                "-quiet",
+            ])
+            .current_dir(b.dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        TlsServer { process, port }
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn uri_checks_certificates() {
+    let b = Bench::new();
+    let server = TlsServer::start(&b);
+    let port = Val::Int(server.port.into());
+    b.run("wait_for", &[("host", v("127.0.0.1")), ("port", port), ("timeout", v("10")), ("sleep", v("0"))])
+        .await
+        .is(false);
+    let url = format!("https://localhost:{}/", server.port);
+    let strict = b.run("uri", &[("url", v(&url))]).await;
+    assert!(strict.failure().contains("certificate"), "{:?}", strict.failed);
+    b.run("uri", &[("url", v(&url)), ("validate_certs", v("no"))]).await.is(false);
+    b.run("uri", &[("url", v(&url)), ("ca_path", v(&b.path("cert")))]).await.is(false);
+    let other_name = format!("https://127.0.0.1:{}/", server.port);
+    let wrong = b.run("uri", &[("url", v(&other_name)), ("ca_path", v(&b.path("cert")))]).await;
+    assert!(wrong.failure().contains("certificate"), "{:?}", wrong.failed);
+    assert!(b.run("uri", &[("url", v(&url)), ("ca_path", v("/nope"))]).await.failure().contains("ca_path"));
 }

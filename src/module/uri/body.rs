@@ -25,7 +25,8 @@ pub fn encode(args: &Args, cx: &PlanCx<'_>) -> Result<Encoded, Failure> {
         (BodyFormat::Multipart, Some(Val::Map(fields))) => {
             let read = |name: &str| -> Result<Vec<u8>, Failure> {
                 let path = cx.find("files", name)?;
-                let failed = |e: std::io::Error| Failure::new(format!("could not read {}: {e}", path.display()));
+                let failed =
+                    |e: std::io::Error| Failure::new(format!("could not read {}: {e}", path.display()));
                 if std::fs::metadata(&path).map_err(failed)?.len() > MAX_SIZE {
                     return Err(Failure::new(format!("{} is larger than {MAX_SIZE} bytes", path.display())));
                 }
@@ -33,7 +34,10 @@ pub fn encode(args: &Args, cx: &PlanCx<'_>) -> Result<Encoded, Failure> {
             };
             let boundary = format!("==============={:019}==", rand::rng().random::<u64>() >> 1);
             let body = multipart(fields, &boundary, &read)?;
-            Ok(Some((Some(format!("multipart/form-data; boundary=\"{boundary}\"")), Body::Bytes(Arc::from(body)))))
+            Ok(Some((
+                Some(format!("multipart/form-data; boundary=\"{boundary}\"")),
+                Body::Bytes(Arc::from(body)),
+            )))
         }
         (BodyFormat::Multipart, other) => Err(Failure::new(format!(
             "body must be mapping, cannot be type {}",
@@ -114,7 +118,8 @@ fn multipart(
                 (content, filename, mime)
             }
             other => {
-                let message = format!("value must be a string, or mapping, cannot be type {}", other.type_name());
+                let message =
+                    format!("value must be a string, or mapping, cannot be type {}", other.type_name());
                 return Err(Failure::new(format!("failed to parse body as form-multipart: {message}")));
             }
         };

@@ -90,7 +90,8 @@ fn describe(result: &mut Map, response: &HttpResponse) {
 /// `application/json`, `text/javascript`, `application/problem+json`.
 fn is_json(response: &HttpResponse) -> bool {
     let content_type = response.header("content-type").unwrap_or_default().to_lowercase();
-    let sub_type = content_type.split(';').next().unwrap_or_default().trim().split_once('/').map_or("", |(_, s)| s);
+    let sub_type =
+        content_type.split(';').next().unwrap_or_default().trim().split_once('/').map_or("", |(_, s)| s);
     let sub_type = sub_type.rsplit_once('+').map_or(sub_type, |(_, suffix)| suffix);
     matches!(sub_type, "json" | "javascript")
 }
@@ -119,7 +120,8 @@ mod tests {
             ("x-more-of", "it"),
         ];
         let answer = Ok(response(200, &headers, "{\"k\": 1}"));
-        let plan = judge(&Text::new("http://h/"), &[200, 201], true, answer, Duration::from_millis(1900)).unwrap();
+        let plan =
+            judge(&Text::new("http://h/"), &[200, 201], true, answer, Duration::from_millis(1900)).unwrap();
         for (key, want) in [
             ("status", Val::Int(200)),
             ("msg", Val::from("OK (8 bytes)")),
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn unwanted_and_missing_answers() {
         let url = Text::new("http://h/x");
-        let failure = judge(&url, &[200, 204], false, Ok(response(404, &[], "no")), Duration::ZERO).err().unwrap();
+        let failure =
+            judge(&url, &[200, 204], false, Ok(response(404, &[], "no")), Duration::ZERO).err().unwrap();
         assert_eq!(failure.message, "Status code was 404 and not [200, 204]: HTTP Error 404: Not Found");
         assert!(failure.result.get("content").is_none());
         let failure = judge(&url, &[200], false, Err("refused".into()), Duration::ZERO).err().unwrap();

@@ -51,13 +51,18 @@ pub async fn exchange(target: &Target, request: &HttpRequest) -> Result<HttpResp
 }
 
 fn parse_url(url: &str) -> Result<Uri, HttpFailure> {
-    let uri: Uri = url.parse().map_err(|e| failed(format!("the URL cannot be read: {e}")))?;
-    match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some() => Ok(uri),
-        Some("http" | "https") => Err(failed("the URL has no host")),
-        Some(other) => Err(failed(format!("unknown url type: {other} (http and https are supported)"))),
-        None => Err(failed("unknown url type: write http:// or https:// before the host")),
+    match url.split_once("://").map(|(scheme, _)| scheme.to_lowercase()).as_deref() {
+        Some("http" | "https") => {}
+        Some(other) => {
+            return Err(failed(format!("unknown url type: {other} (http and https are supported)")));
+        }
+        None => return Err(failed("unknown url type: write http:// or https:// before the host")),
     }
+    let uri: Uri = url.parse().map_err(|e| failed(format!("the URL cannot be read: {e}")))?;
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(failed("the URL has no host"));
+    }
+    Ok(uri)
 }
 
 fn follows(follow: Follow, method: &str, status: u16) -> bool {
@@ -89,7 +94,8 @@ fn redirected(from: Outgoing, status: u16, location: &str) -> Result<Outgoing, H
 
 /// A `Location` against the URL that sent it.
 pub fn resolve(base: &Uri, location: &str) -> String {
-    let origin = format!("{}://{}", base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
+    let origin =
+        format!("{}://{}", base.scheme_str().unwrap_or("http"), base.authority().map_or("", |a| a.as_str()));
     if location.contains("://") {
         location.to_string()
     } else if let Some(rest) = location.strip_prefix("//") {
@@ -111,9 +117,8 @@ async fn once(target: &Target, out: &Outgoing, request: &HttpRequest) -> Result<
         _ => failed(e.message),
     })?;
     let stream = if secure { tls(stream, host, &request.tls).await? } else { stream };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| failed(explain(&e)))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(explain(&e)))?;
     // Ends with the sender or the stream, whichever goes first.
     let driver = tokio::spawn(connection);
     let response = sender.send_request(build(out)?).await;
@@ -192,7 +197,8 @@ fn explain(e: &dyn std::error::Error) -> String {
 
 async fn tls(stream: Box<dyn Stream>, host: &str, tls: &Tls) -> Result<Box<dyn Stream>, HttpFailure> {
     let config = client_config(tls).map_err(failed)?;
-    let name = ServerName::try_from(host.to_string()).map_err(|_| failed(format!("'{host}' is no host name")))?;
+    let name =
+        ServerName::try_from(host.to_string()).map_err(|_| failed(format!("'{host}' is no host name")))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, stream).await.map_err(|e| failed(explain(&e)))?;
     Ok(Box::new(stream))
@@ -222,7 +228,8 @@ fn client_config(tls: &Tls) -> Result<rustls::ClientConfig, String> {
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("client_key cannot be read: {e}"))?;
+            let key =
+                PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("client_key cannot be read: {e}"))?;
             builder
                 .with_client_auth_cert(certificates(chain)?, key)
                 .map_err(|e| format!("client_cert and client_key don't fit: {e}"))
