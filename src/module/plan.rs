@@ -158,18 +158,26 @@ impl Step {
 }
 
 /// Why a module can't go on: the task fails (or the host is unreachable).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     pub message: String,
     pub help: Option<String>,
     pub unreachable: bool,
     /// Result values beside `msg` (`rc`, `stdout`, …).
     pub result: Map,
+    /// The place in the source that is at fault, where one is.
+    pub diagnostic: Option<Box<crate::source::Diagnostic>>,
 }
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), help: None, unreachable: false, result: Map::new() }
+        Failure {
+            message: message.into(),
+            help: None,
+            unreachable: false,
+            result: Map::new(),
+            diagnostic: None,
+        }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Failure {
@@ -190,6 +198,7 @@ impl From<RemoteError> for Failure {
             message: e.message,
             help: e.help,
             result: Map::new(),
+            diagnostic: None,
         }
     }
 }

@@ -49,6 +49,10 @@ pub trait Host: Send + Sync {
     /// an implementation refuses them.
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError>;
 
+    /// Check mode: later observations answer as if `effect` had been applied. Only an overlay
+    /// knows how; a real host isn't asked.
+    fn assume(&self, _effect: &Effect) {}
+
     /// Streams the bytes of a file of the host, in constant memory.
     async fn download(&self, path: &str)
     -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError>;

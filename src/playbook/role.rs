@@ -1,0 +1,42 @@
+//! Roles.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::source::{Map, Span, Val};
+
+/// One use of a role. Variables are those its tasks see, with its dependencies' and those of the
+/// roles that depend on it merged as Ansible does.
+#[derive(Debug, Clone)]
+pub struct Role {
+    pub name: String,
+    pub path: PathBuf,
+    /// Where it is used.
+    pub span: Span,
+    /// `defaults/`: the lowest level of variables.
+    pub defaults: Arc<Map>,
+    /// `vars/` and the `vars:` of the use: above the play's variables.
+    pub vars: Arc<Map>,
+    /// `{role: x, name: value}`: above facts and registers.
+    pub params: Arc<Map>,
+    /// What the whole play sees, unless the role is private.
+    pub exports: Option<Exports>,
+    pub allow_duplicates: bool,
+    /// The roles that depend on this one, outermost first.
+    pub parents: Vec<Arc<Role>>,
+    /// Names of its dependencies, all levels, in running order.
+    pub dependencies: Vec<String>,
+    /// Equal for two uses that count as the same (name, files, parameters, `when`, `tags`, `vars`):
+    /// the second one does not run on a host where the first one did, unless duplicates are
+    /// allowed.
+    pub identity: String,
+    /// `meta/argument_specs.yml`, whole.
+    pub argument_specs: Val,
+}
+
+/// Variables that a role gives to its whole play.
+#[derive(Debug, Clone)]
+pub struct Exports {
+    pub defaults: Arc<Map>,
+    pub vars: Arc<Map>,
+}
