@@ -18,7 +18,9 @@ mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
+mod fetch;
 mod file;
+mod find;
 mod getent;
 pub mod age_decrypt;
 mod blockinfile;
@@ -32,6 +34,11 @@ mod slurp;
 mod stat;
 mod tempfile;
 mod template;
+mod uri;
+mod wait_for;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

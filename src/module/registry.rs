@@ -7,7 +7,9 @@ pub static MODULES: &[Entry] = &[
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::RunCommand>(),
     entry::<super::copy::Copy>(),
+    entry::<super::fetch::Fetch>(),
     entry::<super::file::File>(),
+    entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::age_decrypt::AgeDecrypt>(),
     entry::<super::blockinfile::BlockInFile>(),
@@ -21,6 +23,8 @@ pub static MODULES: &[Entry] = &[
     entry::<super::stat::StatFile>(),
     entry::<super::tempfile::TempFile>(),
     entry::<super::template::Template>(),
+    entry::<super::uri::Uri>(),
+    entry::<super::wait_for::WaitFor>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
