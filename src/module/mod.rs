@@ -4,8 +4,10 @@
 //! engine alone applies Steps, so check mode, `--diff`, undo and the journal are written once and
 //! hold for every module.
 
+pub mod compose;
 pub mod context;
 pub mod control;
+pub mod docker_compose_v2;
 pub mod plan;
 pub mod registry;
 

@@ -1,8 +1,10 @@
 //! Every module, one line each.
 
-use super::Entry;
+use super::{Entry, entry};
 
-pub static MODULES: &[Entry] = &[];
+pub static MODULES: &[Entry] = &[
+    entry::<super::docker_compose_v2::DockerComposeV2>(),
+];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
 pub fn find(name: &str) -> Option<&'static Entry> {
