@@ -3,13 +3,11 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
-pub mod engine;
-pub mod report;
-pub mod module;
-pub mod remote;
-pub mod vars;
-pub mod template;
-pub mod playbook;
 pub mod inventory;
+pub mod module;
+pub mod playbook;
+pub mod remote;
 pub mod secret;
 pub mod source;
+pub mod template;
+pub mod vars;

@@ -606,6 +606,11 @@ impl Instance<'_> {
         })
     }
 
+    /// Whether every condition of `when` holds.
+    pub fn holds(&self, scope: &Scope) -> Result<bool, Failure> {
+        Ok(self.all_hold(scope, &self.task.keywords.when)?.is_none())
+    }
+
     /// The first condition of `when` that is false, as a skipped Outcome.
     fn unmet_condition(&self, scope: &Scope) -> Result<Option<Outcome>, Failure> {
         let Some(unmet) = self.all_hold(scope, &self.task.keywords.when)? else { return Ok(None) };

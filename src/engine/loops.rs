@@ -25,7 +25,7 @@ pub fn items(
                 "Invalid data passed to 'loop', it requires a list, got this instead: {}. Hint: If you passed a \
                  list/dict of just one element, try adding wantlist=True to your lookup invocation or use \
                  q/query instead of lookup.",
-                engine.redactor.redact(&crate::template::python_repr(&other))
+                engine.redactor.redact(&other.repr())
             ))),
         },
         LoopSource::Lookup { name, terms } => {

@@ -17,7 +17,7 @@ mod play;
 mod services;
 mod stats;
 mod strategy;
-mod tags;
+pub mod tags;
 mod task;
 pub mod undo;
 
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::inventory::Limit;
 use crate::module::control::Console;
 use crate::playbook::{Loader, Playbook};
-use crate::remote::{Connections, Target};
+use crate::remote::{Connection, Connections, RemoteError, Target};
 use crate::secret::Redactor;
 use crate::source::Text;
 use crate::template::Templar;
@@ -112,6 +112,8 @@ pub struct Engine {
     pub console: Arc<dyn Console>,
     pub interrupt: Interrupt,
     pub stats: Stats,
+    progress: std::sync::Mutex<play::Progress>,
+    overlays: std::sync::Mutex<std::collections::HashMap<String, Target>>,
     task_ids: AtomicUsize,
 }
 
@@ -147,6 +149,8 @@ impl Engine {
             console: parts.console,
             interrupt: parts.interrupt,
             stats: Stats::default(),
+            progress: Default::default(),
+            overlays: Default::default(),
             task_ids: AtomicUsize::new(0),
         }
     }
@@ -158,8 +162,8 @@ impl Engine {
             check: self.options.check,
         });
         let mut ending = Ending::Fine;
-        for (number, play) in playbook.plays.iter().enumerate() {
-            ending = play::run(self, play, number).await;
+        for play in &playbook.plays {
+            ending = play::run(self, play).await;
             if ending != Ending::Fine {
                 break;
             }
@@ -170,6 +174,27 @@ impl Engine {
     /// Tells the reporters what every host did.
     pub fn recap(&self) {
         self.sink.send(Event::Recap(self.stats.all()));
+    }
+
+    /// A host as one user; in check mode behind the overlay of this run.
+    async fn target(&self, name: &str, connection: &Connection, check: bool) -> Result<Target, RemoteError> {
+        let target = self.connections.target(name, connection).await?;
+        if !check {
+            return Ok(target);
+        }
+        Ok(self.overlaid(format!("{name}\0{}", target.user()), target))
+    }
+
+    fn operator_for(&self, check: bool) -> Target {
+        match check {
+            true => self.overlaid("\0operator".into(), self.operator.clone()),
+            false => self.operator.clone(),
+        }
+    }
+
+    fn overlaid(&self, key: String, target: Target) -> Target {
+        let mut overlays = self.overlays.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        overlays.entry(key).or_insert_with(|| crate::remote::overlay(target)).clone()
     }
 
     fn next_task_id(&self) -> usize {

@@ -194,6 +194,22 @@ impl Inventory {
         name
     }
 
+    /// A host that a source lists, `port` of its `host:port` kept as `ansible_port`.
+    pub(super) fn add_listed_host(
+        &mut self,
+        name: &str,
+        port: Option<u16>,
+        source: Option<&Path>,
+    ) -> HostName {
+        let new = !self.hosts.contains_key(name);
+        let host = self.add_host(name, source);
+        if let (true, Some(port)) = (new, port) {
+            let port = Val::from(i64::from(port));
+            self.set_var(&Entity::Host(host.clone()), Val::from("ansible_port"), port);
+        }
+        host
+    }
+
     /// Puts a host into a group; both exist.
     pub(super) fn join(&mut self, group: &str, host: &str) -> bool {
         let (Some(group), Some(host)) = (self.groups.get_mut(group), self.hosts.get_mut(host)) else {

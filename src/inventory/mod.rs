@@ -7,17 +7,23 @@
 //! ```
 
 mod address;
+pub(crate) mod document;
 mod graph;
-
+mod ini;
+mod literal;
 mod load;
+pub mod names;
 mod pattern;
+mod script;
+mod words;
+mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use indexmap::{IndexMap, IndexSet};
 
-use crate::source::{Diagnostic, Map};
+use crate::source::{Diagnostic, Map, Val};
 
 pub use graph::Added;
 
@@ -88,3 +94,20 @@ pub struct Sealed {
     pub owner: Entity,
     pub problem: Diagnostic,
 }
+
+/// The file that is being read.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    /// The whole file was encrypted: so every value in it is Secret.
+    secret: bool,
+}
+
+impl Source<'_> {
+    fn value(&self, value: Val) -> Val {
+        if self.secret { value.into_secret() } else { value }
+    }
+}
+
+#[cfg(test)]
+mod tests;

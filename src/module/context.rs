@@ -26,7 +26,6 @@ pub struct PlanCx<'a> {
 }
 
 /// What the engine does for a module.
-#[async_trait::async_trait]
 pub trait Services: Send + Sync {
     /// Renders a template file of the operator's machine in the task's Scope.
     ///
@@ -46,6 +45,10 @@ pub trait Services: Send + Sync {
 
     /// Age identities of the operator, as text (never sent to a host).
     fn age_identities(&self) -> Vec<Text>;
+
+    /// From now on this value is hidden wherever it would be shown: for what a module reads on a
+    /// host and knows to be a secret.
+    fn keep_secret(&self, value: &Text);
 }
 
 /// The arguments of the `template` module that change how a file is read.

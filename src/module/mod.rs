@@ -8,8 +8,15 @@ pub mod compose;
 pub mod context;
 pub mod control;
 pub mod docker_compose_v2;
+pub mod file_args;
+pub mod host_path;
 pub mod plan;
 pub mod registry;
+pub mod text_edit;
+
+mod blockinfile;
+mod lineinfile;
+mod replace;
 
 use std::future::Future;
 use std::pin::Pin;

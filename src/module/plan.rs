@@ -171,7 +171,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), help: None, unreachable: false, result: Map::new(), diagnostic: None }
+        Failure {
+            message: message.into(),
+            help: None,
+            unreachable: false,
+            result: Map::new(),
+            diagnostic: None,
+        }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Failure {

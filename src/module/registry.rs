@@ -4,6 +4,9 @@ use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
     entry::<super::docker_compose_v2::DockerComposeV2>(),
+    entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::lineinfile::LineInFile>(),
+    entry::<super::replace::Replace>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).

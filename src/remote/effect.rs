@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{HttpRequest, Stat};
 use crate::source::Text;
 
 /// One change of a host. Each carries the state that it expects and checks it where it applies.
@@ -36,6 +37,14 @@ pub enum Effect {
     Rename { from: String, path: String },
     /// Run a command; a non-zero status is an output, not an error.
     Run(Command),
+    /// Send a request as the host's network sees it. The output's `stdout` is the response
+    /// ([`HttpResponse::from_output`](super::HttpResponse::from_output)). Applied by
+    /// [`Target::apply`](super::Target::apply), the same way for every transport.
+    Http(Arc<HttpRequest>),
+    /// Stream a file of the host to `to` on the operator's machine, atomically; missing folders are
+    /// made. The output's `stdout` is the SHA-256 of what was written. Applied by
+    /// [`Target::apply`](super::Target::apply).
+    Fetch { from: String, to: PathBuf },
 }
 
 /// What a stateful effect wants to find; anything else fails without touching it.
@@ -136,6 +145,8 @@ pub struct Output {
     pub duration: Duration,
     /// The host's clock when it began, seconds since the epoch, where measured.
     pub started: Option<f64>,
+    /// What is at the effect's `path` (not followed) after a file effect; `None` where nothing is.
+    pub stat: Option<Arc<Stat>>,
 }
 
 impl Output {

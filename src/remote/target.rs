@@ -44,7 +44,9 @@ pub trait Host: Send + Sync {
     /// [`RemoteError`]; a missing file or a failing command is an answer, not an error.
     async fn observe(&self, question: Observation) -> Result<Answer, RemoteError>;
 
-    /// Applies one effect. Only the engine calls this.
+    /// Applies one effect of files or commands. Only [`Target::apply`] calls this: it does those
+    /// that are the same for every transport by itself ([`Effect::Http`], [`Effect::Fetch`]), and
+    /// an implementation refuses them.
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError>;
 
     /// Check mode: later observations answer as if `effect` had been applied. Only an overlay
@@ -80,6 +82,18 @@ impl std::ops::Deref for Target {
 }
 
 impl Target {
+    /// Applies one effect. Only the engine calls this.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; a command that fails is an output.
+    pub async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
+        match effect {
+            Effect::Http(request) => super::http::send(self, request).await.into_output(),
+            Effect::Fetch { from, to } => super::fetch::to_operator(self, from, to).await,
+            other => self.0.apply(other).await,
+        }
+    }
+
     /// What is at `path`, through links.
     pub async fn stat(&self, path: &str) -> Result<Option<Arc<Stat>>, RemoteError> {
         self.stat_with(path, true, None).await

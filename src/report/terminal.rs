@@ -276,7 +276,7 @@ fn host_label(host: &str, delegate: &Option<String>) -> String {
 fn plain(screen: &Screen, item: &Val) -> String {
     match screen.redactor().redact_val(item) {
         Val::Text(t) => t.to_string(),
-        other => crate::template::python_repr(&other),
+        other => other.repr(),
     }
 }
 

@@ -200,7 +200,9 @@ impl Val {
     /// Applies `f` to each value of a map by its key; other values stay as they are.
     pub fn map_entries(&self, f: impl Fn(&str, Val) -> Val) -> Val {
         match self {
-            Val::Map(m) => Val::map(m.iter().map(|(k, v)| (k.clone(), f(&k.key_text(), v.clone()))).collect()),
+            Val::Map(m) => {
+                Val::map(m.iter().map(|(k, v)| (k.clone(), f(&k.key_text(), v.clone()))).collect())
+            }
             other => other.clone(),
         }
     }
@@ -251,6 +253,63 @@ impl Val {
             J::Array(l) => Val::list(l.iter().map(Val::from_json).collect()),
             J::Object(m) => {
                 Val::map(m.iter().map(|(k, v)| (Val::from(k.as_str()), Val::from_json(v))).collect())
+            }
+        }
+    }
+
+    /// As Python's `repr` writes it: `{'a': [1, True, None]}`.
+    pub fn repr(&self) -> String {
+        let mut out = String::new();
+        self.write_repr(&mut out);
+        out
+    }
+
+    fn write_repr(&self, out: &mut String) {
+        match self {
+            Val::Null | Val::Omit => out.push_str("None"),
+            Val::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
+            Val::Int(i) => out.push_str(&i.to_string()),
+            Val::Float(f) => out.push_str(&format!("{f:?}")),
+            Val::Text(t) => {
+                let quote = if t.contains('\'') && !t.contains('"') { '"' } else { '\'' };
+                out.push(quote);
+                for c in t.chars() {
+                    match c {
+                        '\n' => out.push_str("\\n"),
+                        '\r' => out.push_str("\\r"),
+                        '\t' => out.push_str("\\t"),
+                        '\\' => out.push_str("\\\\"),
+                        c if c == quote => {
+                            out.push('\\');
+                            out.push(c);
+                        }
+                        c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+                        c => out.push(c),
+                    }
+                }
+                out.push(quote);
+            }
+            Val::List(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    item.write_repr(out);
+                }
+                out.push(']');
+            }
+            Val::Map(entries) => {
+                out.push('{');
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    key.write_repr(out);
+                    out.push_str(": ");
+                    value.write_repr(out);
+                }
+                out.push('}');
             }
         }
     }

@@ -116,13 +116,4 @@ impl Layers {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Layer, &Arc<Map>)> {
         self.0.iter().map(|(layer, vars)| (*layer, vars))
     }
-
-    /// Everything in one map, each name with its strongest value.
-    pub fn flatten(&self) -> Map {
-        let mut all = Map::new();
-        for (_, vars) in self.iter() {
-            all.extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
-        }
-        all
-    }
 }

@@ -17,13 +17,12 @@
 //! ```
 
 pub mod dump;
-pub mod extra;
+mod extra;
 pub mod facts;
 mod files;
 mod host_vars;
 mod layers;
 mod magic;
-pub mod names;
 mod scope;
 mod variables;
 
@@ -34,3 +33,8 @@ pub use layers::{Layer, Layers};
 pub use magic::{PlayInfo, RoleInfo, RunInfo, TaskInfo};
 pub use scope::Scope;
 pub use variables::{Settings, Variables};
+
+pub use crate::inventory::names::{is_reserved, is_variable};
+
+#[cfg(test)]
+mod tests;

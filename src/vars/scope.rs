@@ -49,7 +49,15 @@ impl Scope {
 
     /// Every name with its strongest raw value.
     pub fn flatten(&self) -> Map {
-        self.layers.flatten()
+        self.flatten_where(|layer| layer != Layer::CommandLine)
+    }
+
+    pub(super) fn flatten_where(&self, keep: impl Fn(Layer) -> bool) -> Map {
+        let mut all = Map::new();
+        for (_, vars) in self.layers.iter().filter(|(layer, _)| keep(*layer)) {
+            all.extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        all
     }
 }
 

@@ -32,7 +32,9 @@ impl Control for AddHost {
             .filter(|n| !n.is_empty())
             .ok_or_else(|| Failure::new("name, host or hostname needs to be provided"))?;
         let (name, port) = match given.rsplit_once(':') {
-            Some((name, port)) if !name.contains(':') && port.parse::<u16>().is_ok() => (name, port.parse::<i64>().ok()),
+            Some((name, port)) if !name.contains(':') && port.parse::<u16>().is_ok() => {
+                (name, port.parse::<i64>().ok())
+            }
             _ => (given.as_str(), None),
         };
         let groups: Vec<String> = GROUPS

@@ -27,7 +27,9 @@ impl Control for Debug {
             return Err(Failure::new("'msg' and 'var' are incompatible options"));
         }
         let wanted = text(args, "verbosity").map_or(Ok(0), |v| {
-            v.trim().parse::<u8>().map_err(|_| Failure::new(format!("verbosity must be an integer, got '{v}'")))
+            v.trim()
+                .parse::<u8>()
+                .map_err(|_| Failure::new(format!("verbosity must be an integer, got '{v}'")))
         })?;
         if wanted > cx.verbosity {
             return Ok(Answer { skipped: true, ..Answer::default() }
@@ -38,7 +40,9 @@ impl Control for Debug {
                 let (name, value) = variable(var, cx)?;
                 Ok(Answer::default().value(&name, value))
             }
-            None => Ok(Answer::default().value("msg", args.get("msg").cloned().unwrap_or("Hello world!".into()))),
+            None => {
+                Ok(Answer::default().value("msg", args.get("msg").cloned().unwrap_or("Hello world!".into())))
+            }
         }
     }
 }
@@ -53,7 +57,9 @@ fn variable(var: &Val, cx: &ControlCx<'_>) -> Result<(String, Val), Failure> {
             };
             let expression = match expression.is_template() {
                 // The name of a variable in a variable: evaluated once more, as Ansible does.
-                true => expression.origin().map_or_else(|| Text::new(name.as_str()), |o| Text::template(name.as_str(), o)),
+                true => expression
+                    .origin()
+                    .map_or_else(|| Text::new(name.as_str()), |o| Text::template(name.as_str(), o)),
                 false => expression.clone(),
             };
             match cx.templar.expression(&expression, &cx.render) {
@@ -64,7 +70,7 @@ fn variable(var: &Val, cx: &ControlCx<'_>) -> Result<(String, Val), Failure> {
         }
         other => {
             let value = cx.templar.render(other, &cx.render)?;
-            Ok((crate::template::python_repr(&value), value))
+            Ok((value.repr(), value.clone()))
         }
     }
 }

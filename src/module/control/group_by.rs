@@ -19,7 +19,8 @@ impl Control for GroupBy {
     }
 
     async fn run(&self, args: &Val, cx: &ControlCx<'_>) -> Result<Answer, Failure> {
-        let key = text(args, "key").ok_or_else(|| Failure::new("the 'key' param is required when using group_by"))?;
+        let key = text(args, "key")
+            .ok_or_else(|| Failure::new("the 'key' param is required when using group_by"))?;
         let mut parents: Vec<String> = list(args, "parents").iter().map(|p| dashes(&p.key_text())).collect();
         if parents.is_empty() {
             parents.push("all".into());

@@ -19,8 +19,16 @@ impl Control for IncludeVars {
 
     fn known_args(&self) -> Option<&'static [&'static str]> {
         Some(&[
-            "file", "dir", "name", "depth", "files_matching", "ignore_files", "extensions",
-            "ignore_unknown_extensions", "hash_behaviour", "_raw_params",
+            "file",
+            "dir",
+            "name",
+            "depth",
+            "files_matching",
+            "ignore_files",
+            "extensions",
+            "ignore_unknown_extensions",
+            "hash_behaviour",
+            "_raw_params",
         ])
     }
 
@@ -35,7 +43,9 @@ impl Control for IncludeVars {
         let file = text(args, "file").or_else(|| text(args, "_raw_params"));
         let (mut vars, files) = match (text(args, "dir"), file) {
             (Some(_), Some(_)) => {
-                return Err(Failure::new("You are mixing file only and dir only arguments, these are incompatible"));
+                return Err(Failure::new(
+                    "You are mixing file only and dir only arguments, these are incompatible",
+                ));
             }
             (Some(dir), None) => folder(&dir, args, cx)?,
             (None, Some(file)) => {
@@ -52,7 +62,9 @@ impl Control for IncludeVars {
         }
         let shown = Val::map(vars).map_texts(&|t| t.plain());
         let names: Vec<String> = files.iter().map(|p| p.display().to_string()).collect();
-        Ok(Answer::default().value("ansible_facts", shown).value("ansible_included_var_files", Val::from(names)))
+        Ok(Answer::default()
+            .value("ansible_facts", shown)
+            .value("ansible_included_var_files", Val::from(names)))
     }
 }
 
@@ -95,11 +107,14 @@ fn folder(dir: &str, args: &Val, cx: &ControlCx<'_>) -> Result<(Map, Vec<PathBuf
         extensions = ["yaml", "yml", "json"].map(String::from).to_vec();
     }
     let pattern = |text: &str| {
-        fancy_regex::Regex::new(text).map_err(|e| Failure::new(format!("'{text}' is not a regular expression: {e}")))
+        fancy_regex::Regex::new(text)
+            .map_err(|e| Failure::new(format!("'{text}' is not a regular expression: {e}")))
     };
     let matching = text(args, "files_matching").map(|m| pattern(&m)).transpose()?;
-    let ignored =
-        list(args, "ignore_files").iter().map(|i| pattern(&format!("{}$", i.key_text()))).collect::<Result<Vec<_>, _>>()?;
+    let ignored = list(args, "ignore_files")
+        .iter()
+        .map(|i| pattern(&format!("{}$", i.key_text())))
+        .collect::<Result<Vec<_>, _>>()?;
     let tolerant = boolean(args, "ignore_unknown_extensions", false)?;
     let (mut vars, mut files) = (Map::new(), Vec::new());
     for path in walk(&root, if depth == 0 { usize::MAX } else { depth })? {

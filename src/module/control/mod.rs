@@ -48,6 +48,9 @@ pub trait Console: Send + Sync {
     /// A line typed by the operator; `None` where there is nobody to ask.
     async fn ask(&self, prompt: &str, echo: bool) -> Option<String>;
 
+    /// As [`Console::ask`], before the run began.
+    fn ask_now(&self, prompt: &str, echo: bool) -> Option<String>;
+
     /// Says something that isn't a result.
     fn say(&self, text: &str);
 }
@@ -113,7 +116,10 @@ pub static CONTROLS: &[&dyn Control] = &[
 
 /// By short or fully qualified name.
 pub fn find(name: &str) -> Option<&'static dyn Control> {
-    let short = name.strip_prefix("ansible.builtin.").or_else(|| name.strip_prefix("ansible.legacy.")).unwrap_or(name);
+    let short = name
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name);
     CONTROLS.iter().find(|c| c.name() == short).copied()
 }
 
@@ -149,7 +155,9 @@ pub(super) fn list(args: &Val, name: &str) -> Vec<Val> {
     match args.get(name) {
         None | Some(Val::Null | Val::Omit) => Vec::new(),
         Some(Val::List(items)) => items.to_vec(),
-        Some(Val::Text(t)) => t.split(',').map(|p| Val::from(p.trim())).filter(|v| v.as_str() != Some("")).collect(),
+        Some(Val::Text(t)) => {
+            t.split(',').map(|p| Val::from(p.trim())).filter(|v| v.as_str() != Some("")).collect()
+        }
         Some(other) => vec![other.clone()],
     }
 }

@@ -30,7 +30,9 @@ impl Control for Pause {
             match text(args, name) {
                 None => Ok(None),
                 Some(t) => t.trim().parse::<f64>().map(Some).map_err(|_| {
-                    Failure::new(format!("argument '{name}' is of type str and we were unable to convert to int: '{t}'"))
+                    Failure::new(format!(
+                        "argument '{name}' is of type str and we were unable to convert to int: '{t}'"
+                    ))
                 }),
             }
         };
@@ -52,7 +54,8 @@ impl Control for Pause {
                 format!("Paused for {:.2} seconds", began.elapsed().as_secs_f64())
             }
             None => {
-                let prompt = text(args, "prompt").unwrap_or("Press enter to continue, Ctrl+C to interrupt".into());
+                let prompt =
+                    text(args, "prompt").unwrap_or("Press enter to continue, Ctrl+C to interrupt".into());
                 match cx.console.ask(&format!("{prompt}:\n"), echo).await {
                     // What was typed blind is Secret.
                     Some(line) if !echo => typed = Text::secret(line),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::source::{Map, Val};
-use crate::vars::names::is_valid;
+use crate::vars::is_variable;
 
 use super::{Answer, Control, ControlCx, Failure, boolean};
 
@@ -23,12 +23,19 @@ impl Control for SetFact {
         let cacheable = boolean(args, "cacheable", false)?;
         let facts: Map = args
             .as_map()
-            .map(|m| m.iter().filter(|(k, _)| k.as_str() != Some("cacheable")).map(|(k, v)| (k.clone(), v.clone())).collect())
+            .map(|m| {
+                m.iter()
+                    .filter(|(k, _)| k.as_str() != Some("cacheable"))
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect()
+            })
             .unwrap_or_default();
         if facts.is_empty() {
-            return Err(Failure::new("No key/value pairs provided, at least one is required for this action to succeed"));
+            return Err(Failure::new(
+                "No key/value pairs provided, at least one is required for this action to succeed",
+            ));
         }
-        if let Some(bad) = facts.keys().find(|k| !k.as_str().is_some_and(is_valid)) {
+        if let Some(bad) = facts.keys().find(|k| !k.as_str().is_some_and(is_variable)) {
             return Err(Failure::new(format!(
                 "The variable name '{}' is not valid. Variables must start with a letter or underscore \
                  character, and contain only letters, numbers and underscores.",

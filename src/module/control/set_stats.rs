@@ -23,9 +23,11 @@ impl Control for SetStats {
     }
 
     async fn run(&self, args: &Val, _: &ControlCx<'_>) -> Result<Answer, Failure> {
-        let data = args.get("data").and_then(Val::as_map).cloned().ok_or_else(|| {
-            Failure::new("The 'data' option needs to be a dictionary/hash")
-        })?;
+        let data = args
+            .get("data")
+            .and_then(Val::as_map)
+            .cloned()
+            .ok_or_else(|| Failure::new("The 'data' option needs to be a dictionary/hash"))?;
         let mut stats = Map::new();
         stats.insert("data".into(), data.into());
         stats.insert("aggregate".into(), boolean(args, "aggregate", true)?.into());

@@ -4,7 +4,6 @@ use async_trait::async_trait;
 
 use crate::source::args::{parse_bool, scalar_text};
 use crate::source::{Map, Val};
-use crate::template::Names;
 
 use super::{Answer, Control, ControlCx, Failure};
 
@@ -25,9 +24,10 @@ impl Control for ValidateArgumentSpec {
     }
 
     async fn run(&self, args: &Val, cx: &ControlCx<'_>) -> Result<Answer, Failure> {
-        let spec = args.get("argument_spec").and_then(Val::as_map).ok_or_else(|| {
-            Failure::new("Incorrect type for argument_spec, expected dict")
-        })?;
+        let spec = args
+            .get("argument_spec")
+            .and_then(Val::as_map)
+            .ok_or_else(|| Failure::new("Incorrect type for argument_spec, expected dict"))?;
         let mut given = Map::new();
         for name in spec.keys().map(Val::key_text) {
             if let Some(value) = cx.render.names.get(&name) {
@@ -89,7 +89,8 @@ fn check_value(name: &str, option: &Val, value: &Val, within: &str, errors: &mut
             Val::List(items) => items.to_vec(),
             one => vec![one.clone()],
         };
-        let same = |a: &Val, b: &Val| a == b || (scalar_text(a).is_some() && scalar_text(a) == scalar_text(b));
+        let same =
+            |a: &Val, b: &Val| a == b || (scalar_text(a).is_some() && scalar_text(a) == scalar_text(b));
         let bad: Vec<String> =
             asked.iter().filter(|v| !choices.iter().any(|c| same(c, v))).map(Val::key_text).collect();
         if !bad.is_empty() {

@@ -115,10 +115,9 @@ impl Place {
             let file = lock_file(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => bail!(
-                    "another `staging` is at work on {}; wait for it to end",
-                    self.dir.display()
-                ),
+                Err(fs::TryLockError::WouldBlock) => {
+                    bail!("another `staging` is at work on {}; wait for it to end", self.dir.display())
+                }
                 Err(fs::TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("cannot lock {}", path.display()));
                 }
@@ -188,12 +187,7 @@ pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     name.push(".new");
     let fresh = PathBuf::from(name);
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         // The umask had its say in the mode above.
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
@@ -210,12 +204,10 @@ pub fn hex(bytes: &[u8]) -> String {
 fn resolve(path: &Path) -> Result<PathBuf> {
     match path.canonicalize() {
         Ok(path) => Ok(path),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            match (path.parent(), path.file_name()) {
-                (Some(parent), Some(last)) => Ok(resolve(parent)?.join(last)),
-                _ => bail!("{} does not exist", path.display()),
-            }
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(last)) => Ok(resolve(parent)?.join(last)),
+            _ => bail!("{} does not exist", path.display()),
+        },
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
@@ -223,10 +215,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 fn same_file(file: &File, path: &Path) -> Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let held = file.metadata()?;
-    Ok(
-        fs::metadata(path)
-            .is_ok_and(|named| named.ino() == held.ino() && named.dev() == held.dev()),
-    )
+    Ok(fs::metadata(path).is_ok_and(|named| named.ino() == held.ino() && named.dev() == held.dev()))
 }
 
 fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {

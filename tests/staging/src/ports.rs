@@ -33,10 +33,7 @@ impl Ports {
     pub fn take(count: usize) -> Result<Ports> {
         let dir = cache_dir()?.join("ports");
         make_dir(&dir, 0o700)?;
-        let mut taken = Ports {
-            ports: Vec::new(),
-            locks: Vec::new(),
-        };
+        let mut taken = Ports { ports: Vec::new(), locks: Vec::new() };
         for _ in 0..1000 {
             if taken.ports.len() == count {
                 return Ok(taken);
@@ -52,10 +49,7 @@ impl Ports {
                 taken.locks.push((lock, path));
             }
         }
-        bail!(
-            "no free ports on 127.0.0.1 between {FIRST} and {}",
-            FIRST + COUNT
-        )
+        bail!("no free ports on 127.0.0.1 between {FIRST} and {}", FIRST + COUNT)
     }
 
     pub fn next(&mut self) -> Result<u16> {
@@ -68,9 +62,7 @@ impl Ports {
 
 fn draw() -> Result<u16> {
     let letters = random(4)?;
-    Ok(letters.bytes().fold(0u16, |sum, byte| {
-        sum.wrapping_mul(61).wrapping_add(u16::from(byte))
-    }))
+    Ok(letters.bytes().fold(0u16, |sum, byte| sum.wrapping_mul(61).wrapping_add(u16::from(byte))))
 }
 
 #[cfg(test)]

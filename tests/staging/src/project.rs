@@ -60,11 +60,7 @@ impl Project {
         }
         write_file(&dir.join("compose.yaml"), COMPOSE.as_bytes(), 0o644)?;
         write_file(&dir.join("backup-local.sh"), BACKUP_LOCAL.as_bytes(), 0o755)?;
-        write_file(
-            &dir.join("backup-offsite.sh"),
-            BACKUP_OFFSITE.as_bytes(),
-            0o755,
-        )?;
+        write_file(&dir.join("backup-offsite.sh"), BACKUP_OFFSITE.as_bytes(), 0o755)?;
         write_private(&dir.join(".env"), &self.env(secrets))
     }
 

@@ -69,21 +69,14 @@ impl Raised {
 
     pub fn ssh_as(&self, user: &str) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-        ])
-        .args(["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
-        .arg("-o")
-        .arg(format!("UserKnownHostsFile={}", self.known_hosts.display()))
-        .arg("-i")
-        .arg(&self.private_key)
-        .args(["-p", &self.ssh_port.to_string()])
-        .arg(format!("{user}@{}", self.ssh_host));
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
+            .args(["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
+            .arg("-o")
+            .arg(format!("UserKnownHostsFile={}", self.known_hosts.display()))
+            .arg("-i")
+            .arg(&self.private_key)
+            .args(["-p", &self.ssh_port.to_string()])
+            .arg(format!("{user}@{}", self.ssh_host));
         ssh
     }
 

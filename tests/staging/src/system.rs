@@ -10,10 +10,7 @@ use anyhow::{Context, Result, bail};
 /// Runs a program to its end and returns what it printed. An error shows the end of its stderr.
 pub fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let out = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {name}"))?;
+    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
     if !out.status.success() {
         bail!("{}", failure(command, &out.stderr, &out.stdout));
     }
@@ -51,11 +48,7 @@ fn failure(command: &Command, stderr: &[u8], stdout: &[u8]) -> String {
         .collect();
     // Enough to know which command; the whole of a `docker run` would hide the reason.
     let line: String = words.join(" ").chars().take(120).collect();
-    let said = if stderr.trim_ascii().is_empty() {
-        stdout
-    } else {
-        stderr
-    };
+    let said = if stderr.trim_ascii().is_empty() { stdout } else { stderr };
     let said = String::from_utf8_lossy(said);
     let tail: Vec<_> = said.trim().lines().rev().take(15).collect();
     let tail: Vec<_> = tail.into_iter().rev().collect();

@@ -41,18 +41,12 @@ struct Down<'a>(&'a Path);
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
-        let _ = Command::new(STAGING)
-            .args(["down", "--dir"])
-            .arg(self.0)
-            .status();
+        let _ = Command::new(STAGING).args(["down", "--dir"]).arg(self.0).status();
     }
 }
 
 fn output(command: &mut Command) -> Output {
-    command
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs")
+    command.stdin(Stdio::null()).output().expect("the program runs")
 }
 
 #[track_caller]
@@ -130,13 +124,7 @@ fn a_vps_is_raised_worked_on_and_taken_down() {
     // What was done to one is nothing to the other.
     let url = format!("{}/healthz", two.api_url);
     good(two.ssh().arg(format!("curl -fsS -m 5 {url}")));
-    let published = docker(&[
-        "ps",
-        "--format",
-        "{{.Ports}}",
-        "--filter",
-        &format!("name={}", one.name),
-    ]);
+    let published = docker(&["ps", "--format", "{{.Ports}}", "--filter", &format!("name={}", one.name)]);
     assert!(published.contains("127.0.0.1:"));
     assert!(!published.contains("0.0.0.0:") && !published.contains("[::]:"));
 
@@ -160,10 +148,7 @@ fn logins(raised: &Raised, scratch: &Path) {
     bad(&mut sudo("wrong"));
     bad(raised.ssh().arg("sudo -n true"));
     let nopasswd = raised.nopasswd_user.as_deref().unwrap();
-    assert_eq!(
-        good(raised.ssh_as(nopasswd).arg("sudo -n id -un")),
-        "root\n"
-    );
+    assert_eq!(good(raised.ssh_as(nopasswd).arg("sudo -n id -un")), "root\n");
     bad(raised.ssh_as("root").arg("true"));
 
     // A login with the password alone, which ssh asks its askpass program for.
@@ -176,16 +161,8 @@ fn logins(raised: &Raised, scratch: &Path) {
             .env("SSH_ASKPASS_REQUIRE", "force")
             .args(["-F", "none", "-o", "PubkeyAuthentication=no"])
             .args(["-o", "NumberOfPasswordPrompts=1", "-o"])
-            .arg(format!(
-                "UserKnownHostsFile={}",
-                raised.known_hosts.display()
-            ))
-            .args([
-                "-p",
-                &raised.ssh_port.to_string(),
-                "ops@127.0.0.1",
-                "id -un",
-            ]);
+            .arg(format!("UserKnownHostsFile={}", raised.known_hosts.display()))
+            .args(["-p", &raised.ssh_port.to_string(), "ops@127.0.0.1", "id -un"]);
         ssh
     };
     assert_eq!(good(&mut login(&raised.sudo_password)), "ops\n");
@@ -193,10 +170,7 @@ fn logins(raised: &Raised, scratch: &Path) {
 }
 
 fn services(raised: &Raised) {
-    let health = good(&mut on(
-        raised,
-        "docker compose ps --format '{{.Service}} {{.Health}}'",
-    ));
+    let health = good(&mut on(raised, "docker compose ps --format '{{.Service}} {{.Health}}'"));
     let mut health: Vec<&str> = health.lines().collect();
     health.sort_unstable();
     assert_eq!(
@@ -214,8 +188,7 @@ fn services(raised: &Raised) {
         let sql = format!("docker compose exec -T silver-postgres psql -U silver -Atc \"{sql}\"");
         good(&mut on(raised, &sql))
     };
-    let session =
-        "select count(*) from pg_stat_activity where application_name = 'silver-auth-api'";
+    let session = "select count(*) from pg_stat_activity where application_name = 'silver-auth-api'";
     assert_eq!(psql(session), "1\n");
     assert_eq!(psql("show log_statement"), "all\n");
     let over_the_network = "docker compose exec -T -e PGPASSWORD=wrong silver-postgres \
@@ -228,12 +201,7 @@ fn services(raised: &Raised) {
     assert!(curl(&format!("{api}/v1/config")).contains(r#""oidc_client_id":"silver-auth""#));
     assert!(curl(&format!("-i {api}/")).contains("Location: /login"));
     assert!(curl(&format!("{api}/v1/me")).contains("unauthenticated"));
-    let form = |password: &str| {
-        format!(
-            "-d user={} -d password={password} {api}/login",
-            raised.login_user
-        )
-    };
+    let form = |password: &str| format!("-d user={} -d password={password} {api}/login", raised.login_user);
     assert!(curl(&form("wrong")).contains("invalid_credentials"));
     curl(&format!("-c jar {}", form(&raised.login_password)));
     assert!(curl(&format!("-b jar {api}/v1/me")).contains(&raised.login_user));
@@ -260,11 +228,7 @@ fn backups(raised: &Raised, scratch: &Path) {
     good(Command::new("age-keygen").arg("-o").arg(&stranger));
     for path in archives.lines() {
         fetched(raised, path, &archive);
-        assert!(
-            output(&mut decrypted(&raised.age_identity))
-                .stdout
-                .starts_with(b"PGDMP")
-        );
+        assert!(output(&mut decrypted(&raised.age_identity)).stdout.starts_with(b"PGDMP"));
         bad(&mut decrypted(&stranger));
     }
 
@@ -272,58 +236,25 @@ fn backups(raised: &Raised, scratch: &Path) {
     let gnupg = tempfile::tempdir().unwrap();
     let gpg = || {
         let mut gpg = Command::new("gpg");
-        gpg.args([
-            "--batch",
-            "--quiet",
-            "--pinentry-mode",
-            "loopback",
-            "--passphrase",
-            "",
-        ])
-        .arg("--homedir")
-        .arg(gnupg.path());
+        gpg.args(["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""])
+            .arg("--homedir")
+            .arg(gnupg.path());
         gpg
     };
-    good(gpg().args([
-        "--quick-generate-key",
-        "backup@staging.invalid",
-        "rsa2048",
-        "encr",
-    ]));
+    good(gpg().args(["--quick-generate-key", "backup@staging.invalid", "rsa2048", "encr"]));
     let public = good(gpg().args(["--armor", "--export"]));
-    let mut import = raised
-        .ssh()
-        .arg("gpg --batch --quiet --import")
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    import
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(public.as_bytes())
-        .unwrap();
+    let mut import = raised.ssh().arg("gpg --batch --quiet --import").stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(public.as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
     let set = "sed -i 's/^#OFFSITE_BACKUP_GPG_RECIPIENT=.*/OFFSITE_BACKUP_GPG_RECIPIENT=backup@staging.invalid/' .env";
     // Two archives of the same second would have the same name.
     good(&mut on(raised, &format!("sleep 1.1; {set}")));
     let archives = good(&mut on(raised, "./backup-offsite.sh"));
     assert_eq!(archives.lines().count(), 4);
-    let path = archives
-        .lines()
-        .find(|path| path.ends_with("silver.dump.gpg"))
-        .unwrap();
+    let path = archives.lines().find(|path| path.ends_with("silver.dump.gpg")).unwrap();
     fetched(raised, path, &archive);
-    assert!(
-        output(gpg().arg("-d").arg(&archive))
-            .stdout
-            .starts_with(b"PGDMP")
-    );
-    let _ = Command::new("gpgconf")
-        .arg("--homedir")
-        .arg(gnupg.path())
-        .args(["--kill", "all"])
-        .status();
+    assert!(output(gpg().arg("-d").arg(&archive)).stdout.starts_with(b"PGDMP"));
+    let _ = Command::new("gpgconf").arg("--homedir").arg(gnupg.path()).args(["--kill", "all"]).status();
 
     // A recipient that is none: an error, and nothing half done.
     let before = good(&mut on(raised, "find backups | sort"));
@@ -341,8 +272,7 @@ fn rotation(raised: &Raised) {
     let fresh = "Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8";
     let id = |service: &str| good(&mut on(raised, &format!("docker compose ps -q {service}")));
     let (api, database) = (id("silver-auth-api"), id("silver-postgres"));
-    let recreate =
-        "docker compose up -d --no-deps --force-recreate --wait --wait-timeout 20 silver-auth-api";
+    let recreate = "docker compose up -d --no-deps --force-recreate --wait --wait-timeout 20 silver-auth-api";
     good(&mut on(
         raised,
         &format!(
@@ -350,11 +280,7 @@ fn rotation(raised: &Raised) {
         ),
     ));
     // The session that is open survives; a new one with the old password does not come about.
-    good(
-        raised
-            .ssh()
-            .arg(format!("curl -fsS -m 5 {}/healthz", raised.api_url)),
-    );
+    good(raised.ssh().arg(format!("curl -fsS -m 5 {}/healthz", raised.api_url)));
     bad(&mut on(raised, recreate));
 
     // The password stands in two places, and one is not enough.
@@ -372,11 +298,7 @@ fn rotation(raised: &Raised) {
     good(&mut on(raised, recreate));
     assert_ne!(id("silver-auth-api"), api);
     assert_eq!(id("silver-postgres"), database);
-    good(
-        raised
-            .ssh()
-            .arg(format!("curl -fsS -m 5 {}/v1/config", raised.api_url)),
-    );
+    good(raised.ssh().arg(format!("curl -fsS -m 5 {}/v1/config", raised.api_url)));
 }
 
 #[test]
@@ -408,14 +330,8 @@ fn cut_once_containers_exist(mut up: Child, name: &str) {
     // The old one's network may still be there in the first moments.
     thread::sleep(Duration::from_millis(1500));
     while docker(&["network", "ls", "--quiet", "--filter", &network]).is_empty() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(900),
-            "`up` makes no network"
-        );
-        assert!(
-            up.try_wait().unwrap().is_none(),
-            "`up` ended before it could be killed"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(900), "`up` makes no network");
+        assert!(up.try_wait().unwrap().is_none(), "`up` ended before it could be killed");
         thread::sleep(Duration::from_millis(50));
     }
     up.kill().unwrap();

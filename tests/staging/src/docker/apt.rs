@@ -28,11 +28,8 @@ pub struct Compose {
 
 /// Installs the packages of those programs that are not there, and says so.
 pub fn ensure(programs: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .filter(|(program, _)| !system::has(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| !system::has(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -58,10 +55,7 @@ pub fn ensure(programs: &[(&str, &str)]) -> Result<()> {
 /// Lines for a `sources.list` of another Debian suite, from the mirrors of this machine: the suite
 /// itself, then its updates and security where this machine has those.
 pub fn sources(suite: &str) -> Result<Vec<String>> {
-    let mine = match (
-        system::os_release("ID"),
-        system::os_release("VERSION_CODENAME"),
-    ) {
+    let mine = match (system::os_release("ID"), system::os_release("VERSION_CODENAME")) {
         (Some(id), Some(codename)) if id == "debian" => codename,
         _ => bail!("this is not a Debian machine, so it names no Debian mirror"),
     };
@@ -99,8 +93,7 @@ fn rewritten(targets: &str, mine: &str, suite: &str) -> Vec<String> {
     for wanted in ["", "-updates", "-security"] {
         for target in targets.lines() {
             let mut fields = target.split_whitespace();
-            let (Some(uri), Some(release), Some("main")) =
-                (fields.next(), fields.next(), fields.next())
+            let (Some(uri), Some(release), Some("main")) = (fields.next(), fields.next(), fields.next())
             else {
                 continue;
             };
@@ -118,8 +111,8 @@ fn rewritten(targets: &str, mine: &str, suite: &str) -> Vec<String> {
 pub fn compose() -> Result<Compose> {
     if let Some(path) = std::env::var_os(COMPOSE_OVERRIDE) {
         let file = PathBuf::from(path);
-        let content = fs::read(&file)
-            .with_context(|| format!("{COMPOSE_OVERRIDE}: cannot read {}", file.display()))?;
+        let content =
+            fs::read(&file).with_context(|| format!("{COMPOSE_OVERRIDE}: cannot read {}", file.display()))?;
         let version = hex(&Sha256::digest(content));
         return Ok(Compose { file, version });
     }
@@ -163,12 +156,7 @@ fn fetch_compose(dir: &Path) -> Result<String> {
         for (key, value) in options {
             command.arg("-o").arg(format!("{key}={}", value.display()));
         }
-        command.args([
-            "-o",
-            "APT::Sandbox::User=root",
-            "-o",
-            "Acquire::Languages=none",
-        ]);
+        command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"]);
         // Without this, apt only warns when a mirror doesn't have the suite.
         command.args(["-o", "APT::Update::Error-Mode=any", "-qq"]);
         run(command.args(args))
@@ -179,14 +167,8 @@ fn fetch_compose(dir: &Path) -> Result<String> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
         .context("apt-get downloaded no package")?;
-    let version = run(Command::new("dpkg-deb")
-        .arg("--field")
-        .arg(&package)
-        .arg("Version"))?;
-    run(Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(&package)
-        .arg(at("root")))?;
+    let version = run(Command::new("dpkg-deb").arg("--field").arg(&package).arg("Version"))?;
+    run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(at("root")))?;
     let plugin = at("root").join(COMPOSE_FILE);
     if !plugin.is_file() {
         bail!("{COMPOSE_PACKAGE} {} has no {COMPOSE_FILE}", version.trim());

@@ -44,18 +44,12 @@ pub fn ensure() -> Result<Images> {
             move || postgres(&base)
         });
         let vps = vps(&base, &joined(compose)?)?;
-        Ok(Images {
-            postgres: joined(postgres)?,
-            services: services(&joined(standin)?)?,
-            vps,
-        })
+        Ok(Images { postgres: joined(postgres)?, services: services(&joined(standin)?)?, vps })
     })
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread
-        .join()
-        .map_err(|_| anyhow!("a build thread panicked"))?
+    thread.join().map_err(|_| anyhow!("a build thread panicked"))?
 }
 
 /// Removes the images that were made here, or with `list` only names them. Those that a container
@@ -64,21 +58,11 @@ pub fn clean(all: bool, list: bool) -> Result<Vec<String>> {
     let _lock = exclusive()?;
     let mut lines = Vec::new();
     let format = "{{.ID}} {{.Repository}}:{{.Tag}} {{.Size}}";
-    let images = program(
-        "docker",
-        &[
-            "image",
-            "ls",
-            "--filter",
-            &format!("label={LABEL}"),
-            "--format",
-            format,
-        ],
-    )?;
+    let images =
+        program("docker", &["image", "ls", "--filter", &format!("label={LABEL}"), "--format", format])?;
     // The base comes last: an image whose children are there cannot go.
-    let (base, made): (Vec<&str>, Vec<&str>) = images
-        .lines()
-        .partition(|line| line.contains(&format!(" {BASE} ")));
+    let (base, made): (Vec<&str>, Vec<&str>) =
+        images.lines().partition(|line| line.contains(&format!(" {BASE} ")));
     for line in made.into_iter().chain(base.into_iter().filter(|_| all)) {
         let mut fields = line.split(' ');
         let (id, tag) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
@@ -100,18 +84,13 @@ fn exclusive() -> Result<File> {
     let file = lock_file(&path)?;
     if file.try_lock().is_err() {
         say("waiting for another `staging` that is making images");
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     // Who holds the lock owns all that is half made; a killed one couldn't tidy up.
     for entry in fs::read_dir(cache_dir()?)? {
         let path = entry?.path();
-        if path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()))
-        {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(SCRATCH.as_bytes())) {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(file)
@@ -119,9 +98,7 @@ fn exclusive() -> Result<File> {
 
 /// A directory for what is half made. Only for who holds the lock on images.
 pub fn scratch() -> Result<TempDir> {
-    let made = tempfile::Builder::new()
-        .prefix(SCRATCH)
-        .tempdir_in(cache_dir()?);
+    let made = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(cache_dir()?);
     made.context("cannot make a temporary directory in the cache")
 }
 
@@ -147,10 +124,7 @@ fn make_base(sources: &[String]) -> Result<()> {
     let mut bootstrap = Command::new("mmdebstrap")
         .args(["--variant=minbase", "--quiet"])
         .arg("--aptopt=Acquire::Languages \"none\"")
-        .args([
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-        ])
+        .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"])
         .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
         .args([BASE_SUITE, "-"])
         .args(sources)
@@ -159,19 +133,9 @@ fn make_base(sources: &[String]) -> Result<()> {
         .stderr(log.try_clone()?)
         .spawn()
         .context("cannot run mmdebstrap")?;
-    let tar = bootstrap
-        .stdout
-        .take()
-        .context("mmdebstrap has no output")?;
+    let tar = bootstrap.stdout.take().context("mmdebstrap has no output")?;
     let imported = Command::new("docker")
-        .args([
-            "import",
-            "-c",
-            "CMD [\"bash\"]",
-            "-c",
-            &format!("LABEL {LABEL}=base"),
-            "-",
-        ])
+        .args(["import", "-c", "CMD [\"bash\"]", "-c", &format!("LABEL {LABEL}=base"), "-"])
         .stdin(tar)
         .output()
         .context("cannot run docker");
@@ -186,10 +150,7 @@ fn make_base(sources: &[String]) -> Result<()> {
         bail!("mmdebstrap failed:\n{}", read_back(log)?);
     }
     if !imported.status.success() {
-        bail!(
-            "docker import: {}",
-            String::from_utf8_lossy(&imported.stderr).trim()
-        );
+        bail!("docker import: {}", String::from_utf8_lossy(&imported.stderr).trim());
     }
     program("docker", &["tag", &id, BASE])?;
     Ok(())
@@ -205,14 +166,8 @@ fn read_back(mut log: File) -> Result<String> {
 
 fn postgres(base: &str) -> Result<String> {
     let files = [
-        (
-            "Dockerfile",
-            include_str!("../../files/postgres/Dockerfile"),
-        ),
-        (
-            "entrypoint.sh",
-            include_str!("../../files/postgres/entrypoint.sh"),
-        ),
+        ("Dockerfile", include_str!("../../files/postgres/Dockerfile")),
+        ("entrypoint.sh", include_str!("../../files/postgres/entrypoint.sh")),
     ];
     build("postgres", base, &files, None)
 }
@@ -220,32 +175,18 @@ fn postgres(base: &str) -> Result<String> {
 fn vps(base: &str, compose: &Compose) -> Result<String> {
     let files = [
         ("Dockerfile", include_str!("../../files/vps/Dockerfile")),
-        (
-            "entrypoint.sh",
-            include_str!("../../files/vps/entrypoint.sh"),
-        ),
+        ("entrypoint.sh", include_str!("../../files/vps/entrypoint.sh")),
         ("sshd_config", include_str!("../../files/vps/sshd_config")),
     ];
     let plugin = (compose.file.as_path(), "docker-compose");
-    build(
-        "vps",
-        &format!("{base} {}", compose.version),
-        &files,
-        Some(plugin),
-    )
+    build("vps", &format!("{base} {}", compose.version), &files, Some(plugin))
 }
 
 fn services(standin: &Path) -> Result<String> {
     let files = [("Dockerfile", include_str!("../../files/standin/Dockerfile"))];
-    let content =
-        fs::read(standin).with_context(|| format!("cannot read {}", standin.display()))?;
+    let content = fs::read(standin).with_context(|| format!("cannot read {}", standin.display()))?;
     let made_from = hex(&Sha256::digest(content));
-    build(
-        "services",
-        &made_from,
-        &files,
-        Some((standin, "seqn-standin")),
-    )
+    build("services", &made_from, &files, Some((standin, "seqn-standin")))
 }
 
 /// Builds an image where there is none yet that was made from the same.
@@ -297,10 +238,8 @@ fn standin() -> Result<PathBuf> {
         );
     }
     let about = program("rustc", &["-vV"])?;
-    let host = about
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc does not tell its host")?;
+    let host =
+        about.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not tell its host")?;
     // Away from the project's own target directory: that one's lock is held by a `cargo test`.
     let target = cache_dir()?.join("target");
     if !target.exists() {

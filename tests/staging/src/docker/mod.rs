@@ -40,11 +40,7 @@ pub fn up(place: &Place) -> Result<Raised> {
 
 fn raise(place: &Place) -> Result<Raised> {
     let socket = socket()?;
-    apt::ensure(&[
-        ("ssh", "openssh-client"),
-        ("ssh-keygen", "openssh-client"),
-        ("age-keygen", "age"),
-    ])?;
+    apt::ensure(&[("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("age-keygen", "age")])?;
     let images = timed("images", images::ensure)?;
 
     let mut ports = Ports::take(5)?;
@@ -106,15 +102,9 @@ fn keys(place: &Place, ssh_port: u16, sudo_password: &str) -> Result<PathBuf> {
             .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
             .arg(key))?;
     }
-    fs::copy(
-        private_key.with_extension("pub"),
-        place.machine().join("authorized_keys"),
-    )?;
+    fs::copy(private_key.with_extension("pub"), place.machine().join("authorized_keys"))?;
     let public = fs::read_to_string(host_key.with_extension("pub"))?;
-    write_private(
-        &known_hosts(place),
-        &format!("[127.0.0.1]:{ssh_port} {public}"),
-    )?;
+    write_private(&known_hosts(place), &format!("[127.0.0.1]:{ssh_port} {public}"))?;
     write_private(
         &place.machine().join("passwords"),
         &format!("ops:{sudo_password}\nroot:{sudo_password}\n"),
@@ -143,9 +133,8 @@ fn socket() -> Result<PathBuf> {
 }
 
 fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> Result<()> {
-    let docker_gid = fs::metadata(socket)
-        .with_context(|| format!("no socket at {}", socket.display()))?
-        .gid();
+    let docker_gid =
+        fs::metadata(socket).with_context(|| format!("no socket at {}", socket.display()))?.gid();
     // Files of a caller who isn't root must stay the caller's own, so that `down` can remove them.
     let ops_uid = match system::uid()? {
         0 => 1000,
@@ -161,20 +150,11 @@ fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> R
         .args(["--env", &format!("SSH_PORT={}", raised.ssh_port)])
         .args(["--env", &format!("OPS_UID={ops_uid}")])
         .args(["--env", &format!("DOCKER_GID={docker_gid}")])
-        .args([
-            "--env",
-            &format!("PROJECT_DIR={}", raised.project_dir.display()),
-        ])
-        .args([
-            "--volume",
-            &format!("{}:/machine:ro", place.machine().display()),
-        ])
+        .args(["--env", &format!("PROJECT_DIR={}", raised.project_dir.display())])
+        .args(["--volume", &format!("{}:/machine:ro", place.machine().display())])
         // The same path inside and out: Compose hands paths to the engine, which is outside.
         .args(["--volume", &format!("{disk}:{disk}")])
-        .args([
-            "--volume",
-            &format!("{}:/var/run/docker.sock", socket.display()),
-        ])
+        .args(["--volume", &format!("{}:/var/run/docker.sock", socket.display())])
         .arg(image))?;
     let begun = Instant::now();
     loop {
@@ -190,14 +170,12 @@ fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> R
 
 fn start_services(raised: &Raised) -> Result<()> {
     let dir = raised.project_dir.display();
-    run(raised.ssh().arg(format!(
-        "cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 180"
-    )))
-    .context("the services do not become healthy")?;
     run(raised
         .ssh()
-        .arg(format!("curl -fsS -m 10 {}/healthz", raised.api_url)))
-    .context("silver-auth-api is healthy but not reached from the VPS")?;
+        .arg(format!("cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 180")))
+    .context("the services do not become healthy")?;
+    run(raised.ssh().arg(format!("curl -fsS -m 10 {}/healthz", raised.api_url)))
+        .context("silver-auth-api is healthy but not reached from the VPS")?;
     Ok(())
 }
 
@@ -231,17 +209,12 @@ pub fn down(place: &Place) -> Result<()> {
             return Ok(());
         }
     }
-    bail!(
-        "containers of {} come back as fast as they are removed",
-        place.name()
-    )
+    bail!("containers of {} come back as fast as they are removed", place.name())
 }
 
 /// Removes what a listing finds, and tells whether it found anything.
 fn remove(list: &[&str], filter: &str, remove: &[&str]) -> Result<bool> {
-    let found = run(Command::new("docker")
-        .args(list)
-        .args(["--quiet", "--filter", filter]))?;
+    let found = run(Command::new("docker").args(list).args(["--quiet", "--filter", filter]))?;
     let ids: Vec<&str> = found.split_whitespace().collect();
     if ids.is_empty() {
         return Ok(false);
@@ -255,18 +228,15 @@ fn remove(list: &[&str], filter: &str, remove: &[&str]) -> Result<bool> {
 
 /// What the containers said last, for whoever must find out why `up` failed.
 fn show_logs(place: &Place) {
-    for filter in [
-        format!("label={LABEL}={}", place.name()),
-        format!("label={COMPOSE_LABEL}={}", place.name()),
-    ] {
+    for filter in
+        [format!("label={LABEL}={}", place.name()), format!("label={COMPOSE_LABEL}={}", place.name())]
+    {
         let format = "{{.Names}}: {{.Status}}";
         let list = ["ps", "--all", "--filter", &filter, "--format", format];
         for line in program("docker", &list).unwrap_or_default().lines() {
             say(line);
             let name = line.split(':').next().unwrap_or_default();
-            let logs = Command::new("docker")
-                .args(["logs", "--tail", "8", name])
-                .output();
+            let logs = Command::new("docker").args(["logs", "--tail", "8", name]).output();
             let Ok(logs) = logs else { continue };
             for said in [logs.stdout, logs.stderr] {
                 for line in String::from_utf8_lossy(&said).lines() {
@@ -282,9 +252,7 @@ pub fn clean(all: bool, list: bool) -> Result<Vec<String>> {
     let mut lines = match engine() {
         Ok(_) => images::clean(all, list)?,
         Err(error) => {
-            say(&format!(
-                "images are left alone, no engine answers: {error:#}"
-            ));
+            say(&format!("images are left alone, no engine answers: {error:#}"));
             Vec::new()
         }
     };

@@ -15,18 +15,14 @@ const LOGIN_PAGE: &str = "<!doctype html><title>authentik</title>\
 
 pub fn run_server() -> Result<(), String> {
     let database = database("authentik-server")?;
-    http::serve(&required("LISTEN")?, move |request| {
-        server(&database, request)
-    })
+    http::serve(&required("LISTEN")?, move |request| server(&database, request))
 }
 
 pub fn run_worker() -> Result<(), String> {
     let database = database("authentik-worker")?;
-    http::serve(&required("LISTEN")?, move |request| {
-        match (&request.method, request.path.as_str()) {
-            (Method::Get | Method::Head, "/-/health/ready/") => ready(&database),
-            _ => Reply::not_found(),
-        }
+    http::serve(&required("LISTEN")?, move |request| match (&request.method, request.path.as_str()) {
+        (Method::Get | Method::Head, "/-/health/ready/") => ready(&database),
+        _ => Reply::not_found(),
     })
 }
 

@@ -20,18 +20,12 @@ impl Database {
             .connect_timeout(Duration::from_secs(2))
             .tcp_user_timeout(Duration::from_secs(3))
             .options("-c statement_timeout=2000");
-        Ok(Database {
-            config,
-            session: Mutex::new(None),
-        })
+        Ok(Database { config, session: Mutex::new(None) })
     }
 
     /// Logs in where no session is open, then runs `work` in it. A session that fails is dropped,
     /// so the next call logs in again with the password from the environment.
-    pub fn with<T>(
-        &self,
-        work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
-    ) -> Result<T, String> {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>) -> Result<T, String> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if session.as_ref().is_some_and(Client::is_closed) {
             *session = None;
@@ -80,10 +74,8 @@ fn rerouted(config: &Config) -> Result<Config, String> {
         return Ok(config.clone());
     };
     let asked = format!("{host}:{port}");
-    let found = routes
-        .split(',')
-        .filter_map(|route| route.trim().split_once('='))
-        .find(|(from, _)| *from == asked);
+    let found =
+        routes.split(',').filter_map(|route| route.trim().split_once('=')).find(|(from, _)| *from == asked);
     let Some((_, to)) = found else {
         return Ok(config.clone());
     };

@@ -49,11 +49,7 @@ impl Reply {
     }
 
     pub fn empty(status: u16) -> Reply {
-        Reply {
-            status,
-            headers: Vec::new(),
-            body: String::new(),
-        }
+        Reply { status, headers: Vec::new(), body: String::new() }
     }
 
     pub fn redirect(to: &str) -> Reply {
@@ -70,11 +66,7 @@ impl Reply {
     }
 
     fn new(status: u16, kind: &str, body: String) -> Reply {
-        Reply {
-            status,
-            headers: vec![("Content-Type", kind.to_owned())],
-            body,
-        }
+        Reply { status, headers: vec![("Content-Type", kind.to_owned())], body }
     }
 }
 
@@ -83,8 +75,7 @@ pub fn serve<F>(listen: &str, answer: F) -> Result<(), String>
 where
     F: Fn(&Request) -> Reply + Send + Sync + 'static,
 {
-    let server =
-        Server::http(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let server = Server::http(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let server = Arc::new(server);
     let answer = Arc::new(answer);
     crate::log(&format!("listening on {listen}"));
@@ -137,19 +128,15 @@ fn respond(mut raw: tiny_http::Request, answer: &dyn Fn(&Request) -> Reply) {
 
 /// Succeeds when the URL answers with a 2xx within three seconds.
 pub fn probe(url: &str) -> Result<(), String> {
-    let rest = url
-        .strip_prefix("http://")
-        .ok_or("only http:// is probed")?;
+    let rest = url.strip_prefix("http://").ok_or("only http:// is probed")?;
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, "/"),
     };
     let limit = Duration::from_secs(3);
     let try_it = || -> std::io::Result<String> {
-        let address = authority
-            .to_socket_addrs()?
-            .next()
-            .ok_or_else(|| std::io::Error::other("no such host"))?;
+        let address =
+            authority.to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no such host"))?;
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;

@@ -40,18 +40,13 @@ struct Silver {
 
 pub fn run() -> Result<(), String> {
     let url = required("SILVER_DATABASE_URL")?;
-    let config: Config = url
-        .parse()
-        .map_err(|_| "SILVER_DATABASE_URL is not a Postgres URL".to_owned())?;
+    let config: Config = url.parse().map_err(|_| "SILVER_DATABASE_URL is not a Postgres URL".to_owned())?;
     // As in the real service, migrations log in with the plain password and requests with the
     // URL, so that a rotation must get both right.
     let mut plain = config.clone();
     plain.password(required("SILVER_POSTGRES_PASSWORD")?);
     let migration = Database::new(&plain, "silver-auth-api-migrate")?;
-    let seed = (
-        required("SEED_LOGIN_USER")?,
-        required("SEED_LOGIN_PASSWORD")?,
-    );
+    let seed = (required("SEED_LOGIN_USER")?, required("SEED_LOGIN_PASSWORD")?);
     required("OIDC_CLIENT_SECRET")?;
     required("AUTHENTIK_API_TOKEN")?;
 
@@ -140,29 +135,19 @@ impl Silver {
     fn login(&self, request: &Request) -> Result<Reply, String> {
         let form = request.form();
         let (Some(user), Some(password)) = (form.get("user"), form.get("password")) else {
-            return Ok(Reply::json(
-                400,
-                &json!({"error": "user_and_password_required"}),
-            ));
+            return Ok(Reply::json(400, &json!({"error": "user_and_password_required"})));
         };
         let row = self.database.with(|client| {
-            client.query_opt(
-                "SELECT salt, password_hash FROM app_user WHERE name = $1",
-                &[user],
-            )
+            client.query_opt("SELECT salt, password_hash FROM app_user WHERE name = $1", &[user])
         })?;
-        let right =
-            row.is_some_and(|row| password_hash(row.get(0), password) == row.get::<_, String>(1));
+        let right = row.is_some_and(|row| password_hash(row.get(0), password) == row.get::<_, String>(1));
         if !right {
             return Ok(Reply::json(401, &json!({"error": "invalid_credentials"})));
         }
         let token = random_hex()?;
         let hash = self.token_hash(&token);
         self.database.with(|client| {
-            client.execute(
-                "INSERT INTO app_session (token_hash, name) VALUES ($1, $2)",
-                &[&hash, user],
-            )
+            client.execute("INSERT INTO app_session (token_hash, name) VALUES ($1, $2)", &[&hash, user])
         })?;
         let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax");
         Ok(Reply::json(200, &json!({"user": user})).with("Set-Cookie", &cookie))
@@ -174,10 +159,7 @@ impl Silver {
         };
         let hash = self.token_hash(token);
         let row = self.database.with(|client| {
-            client.query_opt(
-                "SELECT name FROM app_session WHERE token_hash = $1",
-                &[&hash],
-            )
+            client.query_opt("SELECT name FROM app_session WHERE token_hash = $1", &[&hash])
         })?;
         Ok(row.map(|row| row.get(0)))
     }

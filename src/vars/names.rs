@@ -1,1 +1,0 @@
-//! Which names variables can have.
