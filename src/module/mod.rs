@@ -16,7 +16,9 @@ pub mod text_edit;
 
 mod blockinfile;
 mod lineinfile;
+mod postgresql_login;
 mod replace;
+mod secret_search;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -6,7 +6,9 @@ pub static MODULES: &[Entry] = &[
     entry::<super::docker_compose_v2::DockerComposeV2>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::lineinfile::LineInFile>(),
+    entry::<super::postgresql_login::PostgresqlLogin>(),
     entry::<super::replace::Replace>(),
+    entry::<super::secret_search::SecretSearch>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).

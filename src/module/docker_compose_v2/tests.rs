@@ -72,6 +72,7 @@ impl Services for Nothing {
     fn open_encrypted(&self, bytes: &[u8]) -> Result<(Vec<u8>, bool), Failure> {
         Ok((bytes.to_vec(), false))
     }
+    fn keep_secret(&self, _: &Text) {}
     fn age_identities(&self) -> Vec<Text> {
         Vec::new()
     }
