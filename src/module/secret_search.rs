@@ -73,8 +73,9 @@ impl Found {
 pub struct Allowed {
     /// An absolute path of a file.
     pub path: Option<String>,
-    /// A service of the Compose project.
-    pub service: Option<String>,
+    /// Services of the Compose project.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// The variables there; any if empty.
     #[serde(default)]
     pub keys: Vec<String>,
@@ -85,9 +86,7 @@ impl Allowed {
         let place = match &found.place {
             Place::File { path, .. } => self.path.as_ref() == Some(path),
             Place::Container { service, project: of, .. } => {
-                self.service.is_some()
-                    && self.service == *service
-                    && project.is_none_or(|p| of.as_deref() == Some(p))
+                service.as_ref().is_some_and(|s| self.services.contains(s)) && project.is_none_or(|p| of.as_deref() == Some(p))
             }
         };
         let key = self.keys.is_empty() || found.key.as_ref().is_some_and(|key| self.keys.contains(key));

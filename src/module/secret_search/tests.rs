@@ -39,7 +39,7 @@ fn asking(dir: &std::path::Path, exclude: &[&str]) -> Args {
         project: Some("p".into()),
         allowed: vec![Allowed {
             path: Some(at(".env")),
-            service: None,
+            services: vec![],
             keys: vec!["PASS".into(), "URL".into()],
         }],
         report_only: false,
@@ -106,7 +106,7 @@ fn containers_are_searched_by_variable_and_by_field() {
     let told: Vec<String> = found.iter().map(Found::described).collect();
     assert_eq!(told, ["the container p-api-1 of the service api (URL)", "the container stray (Args[0])"]);
     let mut args = asking(std::path::Path::new("/x"), &[]);
-    args.allowed = vec![Allowed { path: None, service: Some("api".into()), keys: vec!["URL".into()] }];
+    args.allowed = vec![Allowed { path: None, services: vec!["api".into()], keys: vec!["URL".into()] }];
     let failure = judge(&args, &found, vec![]).map(|_| ()).unwrap_err();
     assert!(failure.message.contains("stray") && !failure.message.contains("p-api-1"), "{failure}");
     // The same service of another project is another place.
