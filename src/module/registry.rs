@@ -4,11 +4,24 @@ use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
     entry::<super::docker_compose_v2::DockerComposeV2>(),
+    entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::command::RunCommand>(),
+    entry::<super::copy::Copy>(),
+    entry::<super::file::File>(),
+    entry::<super::getent::GetEnt>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::postgresql_login::PostgresqlLogin>(),
     entry::<super::replace::Replace>(),
     entry::<super::secret_search::SecretSearch>(),
+    entry::<super::ping::Ping>(),
+    entry::<super::raw::Raw>(),
+    entry::<super::replace::Replace>(),
+    entry::<super::shell::RunShell>(),
+    entry::<super::slurp::Slurp>(),
+    entry::<super::stat::StatFile>(),
+    entry::<super::tempfile::TempFile>(),
+    entry::<super::template::Template>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).

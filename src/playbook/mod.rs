@@ -19,3 +19,4 @@ pub use task::{
     Action, Block, BlockKind, Condition, Handler, IncludeRole, IncludeTasks, Item, Loop, LoopControl,
     LoopSource, ModuleCall, OneWay, RoleFiles, StaticPath, Task,
 };
+mod shim; pub use shim::*;

@@ -92,6 +92,11 @@ impl Variables {
         problems
     }
 
+    /// Whether `-e` sets this name.
+    pub fn has_extra(&self, name: &str) -> bool {
+        self.extra.contains_key(name)
+    }
+
     /// The inventory as it is now.
     pub fn inventory(&self) -> Arc<Inventory> {
         self.read().inventory.clone()
