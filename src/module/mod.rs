@@ -22,6 +22,7 @@ mod command;
 mod copy;
 mod file;
 mod getent;
+pub mod dotenv;
 mod lineinfile;
 mod postgresql_login;
 mod replace;

@@ -10,6 +10,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::copy::Copy>(),
     entry::<super::file::File>(),
     entry::<super::getent::GetEnt>(),
+    entry::<super::dotenv::Dotenv>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::postgresql_login::PostgresqlLogin>(),
     entry::<super::replace::Replace>(),
