@@ -34,7 +34,8 @@ impl Module for DotenvInfo {
         }
         let text = std::str::from_utf8(&file.content)
             .map_err(|_| Failure::new(format!("{} is not UTF-8 text, so no .env file", args.path)))?;
-        let variables = variables(text, &args.keys).map_err(|why| Failure::new(format!("{}: {why}", args.path)))?;
+        let variables =
+            variables(text, &args.keys).map_err(|why| Failure::new(format!("{}: {why}", args.path)))?;
         for value in variables.values() {
             if let Val::Text(text) = value {
                 cx.services.keep_secret(text);

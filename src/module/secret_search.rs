@@ -86,7 +86,8 @@ impl Allowed {
         let place = match &found.place {
             Place::File { path, .. } => self.path.as_ref() == Some(path),
             Place::Container { service, project: of, .. } => {
-                service.as_ref().is_some_and(|s| self.services.contains(s)) && project.is_none_or(|p| of.as_deref() == Some(p))
+                service.as_ref().is_some_and(|s| self.services.contains(s))
+                    && project.is_none_or(|p| of.as_deref() == Some(p))
             }
         };
         let key = self.keys.is_empty() || found.key.as_ref().is_some_and(|key| self.keys.contains(key));
