@@ -4,8 +4,11 @@
 //! engine alone applies Steps, so check mode, `--diff`, undo and the journal are written once and
 //! hold for every module.
 
+pub mod compose;
 pub mod context;
 pub mod control;
+pub mod docker_compose_v2;
+pub mod dotenv;
 pub mod file_args;
 pub mod host_path;
 pub mod output;
@@ -19,6 +22,7 @@ mod blockinfile;
 mod command;
 mod copy;
 mod fetch;
+mod dotenv_info;
 mod file;
 mod find;
 mod getent;
@@ -27,8 +31,10 @@ mod blockinfile;
 pub mod dotenv;
 mod lineinfile;
 mod ping;
+mod postgresql_login;
 mod raw;
 mod replace;
+mod secret_search;
 mod shell;
 mod slurp;
 mod stat;
