@@ -27,8 +27,6 @@ mod file;
 mod find;
 mod getent;
 pub mod age_decrypt;
-mod blockinfile;
-pub mod dotenv;
 mod lineinfile;
 mod ping;
 mod postgresql_login;

@@ -15,8 +15,6 @@ pub static MODULES: &[Entry] = &[
     entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::age_decrypt::AgeDecrypt>(),
-    entry::<super::blockinfile::BlockInFile>(),
-    entry::<super::dotenv::Dotenv>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::ping::Ping>(),
     entry::<super::postgresql_login::PostgresqlLogin>(),
