@@ -79,11 +79,11 @@ impl Language for Registries {
     }
 
     fn lookup(&self, name: &str) -> bool {
-        crate::template::lookups::NAMES.iter().any(|known| *known == name)
+        crate::template::lookup_names().contains(&name)
     }
 
     fn lookup_names(&self) -> Vec<String> {
-        crate::template::lookups::NAMES.iter().map(ToString::to_string).collect()
+        crate::template::lookup_names().into_iter().map(String::from).collect()
     }
 
     fn render_static(&self, text: &Text, vars: &Map) -> Result<String, String> {

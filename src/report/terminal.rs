@@ -53,6 +53,8 @@ impl Terminal {
         if items {
             result.shift_remove("results");
         }
+        // The word before says it already.
+        result.shift_remove("failed");
         if self.settings.verbosity < 3 {
             result.shift_remove("invocation");
             result.shift_remove("diff");
