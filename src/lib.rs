@@ -4,6 +4,9 @@
 //! down this list only.
 
 pub mod inventory;
+pub mod cli;
+pub mod engine;
+pub mod report;
 pub mod module;
 pub mod playbook;
 pub mod remote;

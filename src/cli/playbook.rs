@@ -145,13 +145,12 @@ impl Playbook {
         let opened = self.common.open_secrets(&outputs.redactor)?;
         let vault = opened.vault();
         let files = self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
-        let extra = crate::vars::extra_vars(&self.common.extra_vars, &cwd, &vault)?;
+        let (extra, mut problems) = crate::vars::extra_vars(&self.common.extra_vars, &cwd, &vault);
         outputs.redactor.register_val(&Val::map(extra.clone()));
 
         let templar = Arc::new(Templar::new());
         let language = Arc::new(Registries { templar: templar.clone() });
         let loader = Arc::new(Loader::new(language, extra.clone(), vault.clone()));
-        let mut problems = Diagnostics::default();
         let playbooks: Vec<Loaded> =
             files.iter().filter_map(|file| loader.playbook(file, &mut problems)).collect();
 
@@ -210,6 +209,7 @@ impl Playbook {
                 operator,
                 redactor: outputs.redactor.clone(),
                 vault,
+                keys: opened.keys.clone(),
                 identities: opened.identities(),
                 sink: outputs.sink.clone(),
                 console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),

@@ -77,7 +77,7 @@ impl Settings<'_> {
     fn boolean(&self, names: &[&str], keyword: Option<&Setting<bool>>, default: bool) -> Result<bool, Failure> {
         let wrong = |name: &str, text: &str| Failure::new(format!("{name} must be a boolean, got '{text}'"));
         if let Some(text) = self.variable(names)? {
-            return parse_bool(&text).ok_or_else(|| wrong(names[0], &text));
+            return parse_bool(&text).ok_or_else(|| wrong(names[0], text.as_str()));
         }
         match keyword {
             None => Ok(default),
@@ -127,7 +127,7 @@ pub fn settings(
                 .trim()
                 .parse()
                 .map(Some)
-                .map_err(|_| Failure::new(format!("{} must be a whole number, got '{text}'", names[0]))),
+                .map_err(|_| Failure::new(format!("{} must be a whole number, got '{}'", names[0], text.as_str()))),
         }
     };
     let port = match number(&["ansible_port", "ansible_ssh_port"])? {
@@ -190,7 +190,6 @@ pub fn settings(
             number(&["ansible_ssh_timeout", "ansible_timeout"])?.or(cli.timeout).unwrap_or(10),
         ),
         become_: become_settings(engine, &get, keywords)?,
-        remote_tmp: get.text(&["ansible_remote_tmp"], None, None)?,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::playbook::{FreeForm, Language, ModuleInfo};
 use crate::source::args::ArgError;
 use crate::source::diagnostic::nearest;
 use crate::source::{Diagnostic, Map, Span, Text, Val};
-use crate::template::{Names, NoHooks, RenderCx, Templar, lookup_names};
+use crate::template::{Names, NoHooks, RenderCx, Templar};
 
 use super::meta;
 
@@ -79,11 +79,11 @@ impl Language for Registries {
     }
 
     fn lookup(&self, name: &str) -> bool {
-        lookup_names().iter().any(|known| *known == name)
+        crate::template::lookups::NAMES.iter().any(|known| *known == name)
     }
 
     fn lookup_names(&self) -> Vec<String> {
-        lookup_names().iter().map(ToString::to_string).collect()
+        crate::template::lookups::NAMES.iter().map(ToString::to_string).collect()
     }
 
     fn render_static(&self, text: &Text, vars: &Map) -> Result<String, String> {
