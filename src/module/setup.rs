@@ -1,5 +1,7 @@
 //! `setup`: gathers facts, in one round trip.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{Failure, Module, Plan, PlanCx};
@@ -16,7 +18,7 @@ pub struct Args {
     /// Which facts: `all`, `min`, `network`, `hardware`, `virtual`, …, or `!` and one of them.
     #[serde(default = "all")]
     pub gather_subset: Vec<String>,
-    /// Seconds that gathering may take.
+    /// Seconds that one group of facts may take; gathering all may take six times as long.
     #[serde(default = "ten")]
     pub gather_timeout: u64,
     /// Globs on fact names; empty means all.
@@ -53,9 +55,10 @@ impl Module for Setup {
         let mut command = Command::shell(script);
         command.env = cx.environment.to_vec();
         // Facts change by themselves (time, uptime, mounts): never remembered.
-        let output = cx.target.probe(command).await?;
+        let output = cx.target.probe(command.timeout(Duration::from_secs(args.gather_timeout.max(1) * 6))).await?;
         let facts = gather.parse(&output.stdout).map_err(|why| {
-            Failure::new(format!("the host's facts could not be read: {why}")).value("stderr", output.stderr_text())
+            Failure::new(format!("the host's facts could not be read: {why}"))
+                .value("stderr", output.stderr_text())
         })?;
         Ok(Plan::ok().value("ansible_facts", facts))
     }
