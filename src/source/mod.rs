@@ -5,6 +5,7 @@
 pub mod args;
 pub mod diagnostic;
 pub mod node;
+pub mod python_re;
 pub mod span;
 pub mod val;
 pub mod yaml;

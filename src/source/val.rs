@@ -83,6 +83,30 @@ impl Text {
     }
 }
 
+impl From<&str> for Text {
+    fn from(s: &str) -> Text {
+        Text::new(s)
+    }
+}
+impl From<String> for Text {
+    fn from(s: String) -> Text {
+        Text::new(s)
+    }
+}
+
+/// Equal by content, whatever the secret bit or origin.
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.text == other.text
+    }
+}
+impl Eq for Text {}
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        str::hash(self, state);
+    }
+}
+
 impl std::ops::Deref for Text {
     type Target = str;
     fn deref(&self) -> &str {
@@ -153,12 +177,32 @@ impl Val {
         }
     }
 
+    /// Whether any text in it is a template still to be rendered.
+    pub fn has_template(&self) -> bool {
+        match self {
+            Val::Text(t) => t.is_template(),
+            Val::List(l) => l.iter().any(Val::has_template),
+            Val::Map(m) => m.iter().any(|(k, v)| k.has_template() || v.has_template()),
+            _ => false,
+        }
+    }
+
     /// Applies `f` to every text leaf (keys too), keeping the shape.
     pub fn map_texts(&self, f: &dyn Fn(&Text) -> Text) -> Val {
         match self {
             Val::Text(t) => Val::Text(f(t)),
             Val::List(l) => Val::list(l.iter().map(|v| v.map_texts(f)).collect()),
             Val::Map(m) => Val::map(m.iter().map(|(k, v)| (k.map_texts(f), v.map_texts(f))).collect()),
+            other => other.clone(),
+        }
+    }
+
+    /// Applies `f` to each value of a map by its key; other values stay as they are.
+    pub fn map_entries(&self, f: impl Fn(&str, Val) -> Val) -> Val {
+        match self {
+            Val::Map(m) => {
+                Val::map(m.iter().map(|(k, v)| (k.clone(), f(&k.key_text(), v.clone()))).collect())
+            }
             other => other.clone(),
         }
     }
@@ -209,6 +253,63 @@ impl Val {
             J::Array(l) => Val::list(l.iter().map(Val::from_json).collect()),
             J::Object(m) => {
                 Val::map(m.iter().map(|(k, v)| (Val::from(k.as_str()), Val::from_json(v))).collect())
+            }
+        }
+    }
+
+    /// As Python's `repr` writes it: `{'a': [1, True, None]}`.
+    pub fn repr(&self) -> String {
+        let mut out = String::new();
+        self.write_repr(&mut out);
+        out
+    }
+
+    fn write_repr(&self, out: &mut String) {
+        match self {
+            Val::Null | Val::Omit => out.push_str("None"),
+            Val::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
+            Val::Int(i) => out.push_str(&i.to_string()),
+            Val::Float(f) => out.push_str(&format!("{f:?}")),
+            Val::Text(t) => {
+                let quote = if t.contains('\'') && !t.contains('"') { '"' } else { '\'' };
+                out.push(quote);
+                for c in t.chars() {
+                    match c {
+                        '\n' => out.push_str("\\n"),
+                        '\r' => out.push_str("\\r"),
+                        '\t' => out.push_str("\\t"),
+                        '\\' => out.push_str("\\\\"),
+                        c if c == quote => {
+                            out.push('\\');
+                            out.push(c);
+                        }
+                        c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+                        c => out.push(c),
+                    }
+                }
+                out.push(quote);
+            }
+            Val::List(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    item.write_repr(out);
+                }
+                out.push(']');
+            }
+            Val::Map(entries) => {
+                out.push('{');
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(", ");
+                    }
+                    key.write_repr(out);
+                    out.push_str(": ");
+                    value.write_repr(out);
+                }
+                out.push('}');
             }
         }
     }

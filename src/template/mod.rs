@@ -22,6 +22,8 @@ mod functions;
 mod literal;
 mod loader;
 mod lookups;
+
+pub use lookups::names as lookup_names;
 mod methods;
 mod ops;
 mod parse;

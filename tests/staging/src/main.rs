@@ -1,1 +1,77 @@
-fn main() {}
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use staging::{KindChoice, Place, Raised};
+
+/// The disposable staging VPS: sshd, Docker Compose, two Postgres servers, age and gpg.
+#[derive(Parser)]
+#[command(name = "staging", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Raise it, and print one JSON line that says how to reach it
+    Up {
+        /// Where its keys and files live; also what its name is made from
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, value_enum, default_value_t = KindChoice::Auto)]
+        kind: KindChoice,
+    },
+    /// Remove everything that `up` made there, also after an `up` that was killed
+    Down {
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Print the JSON line of the one raised there
+    Info {
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Remove the cached images and files that the next `up` would reuse
+    Clean {
+        /// The Debian base image too, which takes longest to make
+        #[arg(long)]
+        all: bool,
+        /// Only list what would be removed
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            staging::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up { dir, kind } => print(&staging::up(&Place::new(&dir)?, kind)?),
+        Command::Down { dir } => staging::down(&Place::new(&dir)?),
+        Command::Info { dir } => print(&Raised::load(&Place::new(&dir)?)?),
+        Command::Clean { all, list } => {
+            let mut lines = staging::docker::clean(all, list)?;
+            lines.extend(staging::sandbox::clean(list)?);
+            for line in lines {
+                writeln!(io::stdout(), "{line}")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn print(raised: &Raised) -> Result<()> {
+    writeln!(io::stdout(), "{}", serde_json::to_string(raised)?)?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! One file per subcommand; the only code that knows clap.
+
+mod console;
+mod inventory;
+mod lint;
+mod playbook;
+mod secret;
+mod setup;
+mod vault;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the program by the name it was called by: `seqn-play`, or one of Ansible's.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    crate::secret::harden_process();
+    let called = args
+        .first()
+        .map(|name| Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let code = match called.as_deref() {
+        Some("ansible-playbook") => run_parsed::<playbook::Playbook>(args),
+        Some("ansible-inventory") => run_parsed::<inventory::Inventory>(args),
+        Some("ansible-vault") => run_parsed::<vault::Vault>(args),
+        Some(other @ ("ansible" | "ansible-doc" | "ansible-config")) => {
+            setup::complain(&format!("seqn-play does not answer to the name '{other}' yet"));
+            1
+        }
+        _ => ours(args),
+    };
+    ExitCode::from(code)
+}
+
+/// A command line that was parsed and can run.
+pub trait Command: Parser {
+    /// Runs it; the result is the exit code.
+    fn run(self) -> u8;
+}
+
+fn run_parsed<C: Command>(args: Vec<OsString>) -> u8 {
+    match C::try_parse_from(args) {
+        Ok(command) => command.run(),
+        Err(error) => {
+            // Help and versions are no errors; clap knows to which stream each goes.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            match error.print() {
+                Ok(()) => code,
+                Err(_) => 1,
+            }
+        }
+    }
+}
+
+/// `seqn-play PLAYBOOK…`, or a subcommand.
+fn ours(args: Vec<OsString>) -> u8 {
+    let first = args.get(1).map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    let rest = || {
+        let mut rest = args.clone();
+        rest.remove(1);
+        if let Some(name) = rest.first_mut() {
+            *name = format!("seqn-play {first}").into();
+        }
+        rest
+    };
+    match first.as_str() {
+        "run" => run_parsed::<playbook::Playbook>(rest()),
+        "lint" => run_parsed::<lint::Lint>(rest()),
+        "secret" => run_parsed::<secret::SecretCommand>(rest()),
+        "inventory" => run_parsed::<inventory::Inventory>(rest()),
+        "vault" => run_parsed::<vault::Vault>(rest()),
+        _ => run_parsed::<playbook::Playbook>(args),
+    }
+}

@@ -1,0 +1,194 @@
+//! Applies a Plan: the only code that changes a host.
+
+use std::time::Duration;
+
+use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition};
+use crate::module::{Failure, Plan, Step, StepKind, Where};
+use crate::remote::{Content, Effect, Output, Target};
+use crate::source::{Map, Text, Val};
+
+use super::undo::{Applied, inverse_of};
+
+/// Larger files are neither diffed nor kept for undo in memory. Bytes.
+pub const KEPT_CONTENT: u64 = 1 << 20;
+
+/// Where a Plan is applied, and how.
+pub struct Applier<'a> {
+    pub host: &'a Target,
+    pub operator: &'a Target,
+    pub check: bool,
+    pub diff: bool,
+    /// Inverses are wanted: the task stands in a transaction.
+    pub keep_undo: bool,
+}
+
+/// What applying a Plan came to.
+#[derive(Default)]
+pub struct Done {
+    pub changed: bool,
+    pub skipped: bool,
+    pub unknown: Option<String>,
+    pub result: Map,
+    pub diff: Vec<Diff>,
+    pub applied: Vec<Applied>,
+    pub warnings: Vec<String>,
+}
+
+impl Applier<'_> {
+    /// Applies every Step of `plan` and of its continuations, then observes the postconditions.
+    ///
+    /// # Errors
+    /// The failure, together with what had been applied by then.
+    pub async fn apply(&self, plan: Plan) -> (Done, Result<(), Failure>) {
+        let mut done = Done::default();
+        let result = self.run(plan, &mut done).await;
+        (done, result)
+    }
+
+    async fn run(&self, plan: Plan, done: &mut Done) -> Result<(), Failure> {
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut next = Some(plan);
+        let mut declared = None;
+        let mut effective = false;
+        while let Some(plan) = next.take() {
+            done.warnings.extend(plan.warnings);
+            done.diff.extend(plan.diff);
+            if self.check {
+                match plan.check {
+                    CheckAnswer::Steps => {}
+                    CheckAnswer::Skip(result) => {
+                        done.result.extend(plan.result);
+                        done.result.extend(result);
+                        done.skipped = true;
+                        return Ok(());
+                    }
+                    CheckAnswer::Unknown(cause) => done.unknown = Some(cause),
+                }
+            }
+            for step in plan.steps {
+                effective |= !matches!(step.kind, StepKind::Passing);
+                outputs.push(self.step(step, done).await?);
+            }
+            done.result.extend(plan.result);
+            declared = plan.changed.or(declared);
+            done.changed = declared.unwrap_or(effective);
+            if !self.check {
+                for postcondition in plan.postconditions {
+                    self.observe(postcondition).await?;
+                }
+            }
+            next = self.go_on(plan.finish, &outputs)?;
+        }
+        Ok(())
+    }
+
+    /// What comes after the effects is known only from their outputs; check mode has none.
+    fn go_on(&self, finish: Option<Finish>, outputs: &[Output]) -> Result<Option<Plan>, Failure> {
+        match finish {
+            Some(finish) if !self.check => finish(outputs).map(Some),
+            Some(_) => Ok(None),
+            None => match outputs.last() {
+                Some(output) if !output.success() && !self.check => Err(Failure::new(format!(
+                    "the effect ended with status {}: {}",
+                    output.status,
+                    output.stderr_text().trim()
+                ))),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn target(&self, at: Where) -> &Target {
+        match at {
+            Where::Host => self.host,
+            Where::Operator => self.operator,
+        }
+    }
+
+    async fn step(&self, step: Step, done: &mut Done) -> Result<Output, Failure> {
+        let target = self.target(step.at);
+        if self.diff
+            && let Effect::Write { path, content, .. } = &step.effect
+            && let Some(diff) = file_diff(target, path, content).await
+        {
+            done.diff.push(diff);
+        }
+        if self.check {
+            target.assume(&step.effect);
+            return Ok(Output::default());
+        }
+        let inverse = match self.keep_undo {
+            true => Some(inverse_of(&step, target).await?),
+            false => None,
+        };
+        let output = target.apply(&step.effect).await.map_err(|e| {
+            let mut failure = Failure::from(e);
+            failure.message = format!("could not {}: {}", step.label, failure.message);
+            failure
+        })?;
+        if let Some(inverse) = inverse {
+            done.applied.push(Applied::new(step, target.clone(), inverse, &output));
+        }
+        Ok(output)
+    }
+
+    async fn observe(&self, postcondition: Postcondition) -> Result<(), Failure> {
+        let output = self.target(postcondition.at).probe(postcondition.command).await?;
+        (postcondition.holds)(&output).map_err(|why| {
+            Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
+        })
+    }
+}
+
+/// Before and after of a file write. What is Secret is not shown at all; what merely holds known
+/// secrets is masked by the Redactor on its way out.
+async fn file_diff(target: &Target, path: &str, content: &Content) -> Option<Diff> {
+    let note = |what: &str| {
+        Some(Diff {
+            before_header: path.to_string(),
+            after_header: path.to_string(),
+            before: Text::new(""),
+            after: Text::new(format!("({what})\n")),
+        })
+    };
+    let after = match content {
+        Content::Text(text) if text.is_secret() => return note("the content is secret"),
+        Content::Text(text) => text.clone(),
+        Content::Bytes(bytes) if bytes.len() as u64 > KEPT_CONTENT => return note("too large for a diff"),
+        Content::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Text::new(text),
+            Err(_) => return note("the new file appears to be binary"),
+        },
+        Content::Operator { size, .. } if *size > KEPT_CONTENT => return note("too large for a diff"),
+        Content::Operator { path, .. } => match tokio::fs::read_to_string(path).await {
+            Ok(text) => Text::new(text),
+            Err(_) => return note("the new file appears to be binary"),
+        },
+        Content::Host { .. } => return note("copied on the host"),
+    };
+    let before = match target.read(path, KEPT_CONTENT).await {
+        Ok(file) => match String::from_utf8(file.content.clone()) {
+            Ok(text) => Text::new(text),
+            Err(_) => return note("the present file appears to be binary"),
+        },
+        Err(_) => return note("the present file can't be shown"),
+    };
+    (before != after).then(|| Diff {
+        before_header: path.to_string(),
+        after_header: path.to_string(),
+        before,
+        after,
+    })
+}
+
+/// A duration as Ansible's `delta`: `0:00:01.234567`.
+pub fn delta(duration: Duration) -> Val {
+    let seconds = duration.as_secs();
+    Val::from(format!(
+        "{}:{:02}:{:02}.{:06}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        duration.subsec_micros()
+    ))
+}

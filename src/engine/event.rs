@@ -1,0 +1,168 @@
+//! Something that happened in a run. Every reporter only consumes these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::module::plan::Diff;
+use crate::source::{Diagnostic, Map, Span, Val};
+
+/// What an Instance did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    Ok,
+    Changed,
+    Skipped,
+    Failed,
+    Unreachable,
+}
+
+/// What an Instance did, with its result values.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub status: Status,
+    /// As registered: `changed`, `failed`, `msg`, `rc`, …
+    pub result: Map,
+    pub diff: Vec<Diff>,
+    pub duration: Duration,
+    /// Check mode could promise neither ok nor changed; why.
+    pub unknown: Option<String>,
+}
+
+impl Outcome {
+    pub fn new(status: Status, result: Map) -> Outcome {
+        Outcome { status, result, diff: Vec::new(), duration: Duration::ZERO, unknown: None }
+    }
+
+    pub fn failed(message: impl Into<Val>) -> Outcome {
+        let mut result = Map::new();
+        result.insert("msg".into(), message.into());
+        Outcome::new(Status::Failed, result)
+    }
+
+    pub fn skipped(reason: &str) -> Outcome {
+        let mut result = Map::new();
+        result.insert("skip_reason".into(), reason.into());
+        Outcome::new(Status::Skipped, result)
+    }
+
+    pub fn is_failed(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Unreachable)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Val> {
+        self.result.get(key)
+    }
+}
+
+/// A task as reporters speak of it.
+#[derive(Debug, Clone)]
+pub struct TaskLabel {
+    /// `role : name`, templated as far as it can be.
+    pub name: String,
+    /// The module as it was written.
+    pub action: String,
+    pub span: Span,
+    pub handler: bool,
+    pub no_log: bool,
+    /// Shown as RUNNING HANDLER or TASK.
+    pub id: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    RunStarted {
+        playbooks: Vec<String>,
+        check: bool,
+    },
+    PlayStarted {
+        name: String,
+        hosts: Vec<String>,
+    },
+    /// `skipping: no hosts matched`
+    NoHosts {
+        pattern: String,
+    },
+    TaskStarted(Arc<TaskLabel>),
+    /// An include took effect: `included: FILE for HOSTS`.
+    Included {
+        file: String,
+        hosts: Vec<String>,
+        item: Option<Val>,
+    },
+    InstanceStarted {
+        task: Arc<TaskLabel>,
+        host: String,
+    },
+    /// One item of a loop is done; the whole follows as `InstanceDone`.
+    ItemDone {
+        task: Arc<TaskLabel>,
+        host: String,
+        delegate: Option<String>,
+        label: Val,
+        outcome: Arc<Outcome>,
+        ignored: bool,
+    },
+    /// A retry is coming: `FAILED - RETRYING: …`.
+    Retrying {
+        task: Arc<TaskLabel>,
+        host: String,
+        left: u64,
+        outcome: Arc<Outcome>,
+    },
+    InstanceDone {
+        task: Arc<TaskLabel>,
+        host: String,
+        delegate: Option<String>,
+        outcome: Arc<Outcome>,
+        ignored: bool,
+        looped: bool,
+    },
+    /// Steps taken back by a failed transaction.
+    Undone {
+        host: String,
+        label: String,
+        /// `None`: it worked.
+        error: Option<String>,
+    },
+    /// What `debug`-like modules and the engine say to the operator.
+    Notice {
+        message: String,
+    },
+    Warning {
+        message: String,
+    },
+    Deprecated {
+        message: String,
+    },
+    Diagnostic(Box<Diagnostic>),
+    NoMoreHosts,
+    /// One Ctrl-C was seen: the current effects finish, then the run stops.
+    Interrupted,
+    /// At the end: what every host did.
+    Recap(Vec<HostStats>),
+    /// An exchange with a host, at -vvv.
+    Exchange {
+        host: String,
+        text: String,
+    },
+}
+
+/// The line of one host in PLAY RECAP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct HostStats {
+    pub host: String,
+    pub ok: u64,
+    pub changed: u64,
+    pub unreachable: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    pub rescued: u64,
+    pub ignored: u64,
+    /// Check mode: neither ok nor changed could be promised.
+    pub unknown: u64,
+}
+
+/// Where the engine sends Events. Order is the order of the run.
+pub trait Sink: Send + Sync {
+    fn send(&self, event: Event);
+}

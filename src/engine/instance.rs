@@ -1,0 +1,763 @@
+//! One task on one host: loop, conditions, retries, arguments, Plan, Outcome.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::inventory::HostName;
+use crate::module::control::{self, ControlCx};
+use crate::module::{Failure, PlanCx, registry};
+use crate::playbook::{Action, Condition, ModuleCall, Setting, Task};
+use crate::remote::Target;
+use crate::source::args::{parse_bool, scalar_text};
+use crate::source::{Map, Text, Val};
+use crate::template::{Hooks, RenderCx};
+use crate::vars::{Layer, Layers, Scope};
+
+use super::apply::Applier;
+use super::connect;
+use super::event::{Event, Outcome, Status, TaskLabel};
+use super::include::Inclusion;
+use super::play::PlayRun;
+use super::services::{EngineServices, RunHooks};
+use super::strategy::Frame;
+use super::undo::Applied;
+
+/// One task on one host.
+pub struct Instance<'a> {
+    pub run: &'a PlayRun<'a>,
+    pub task: &'a Task,
+    pub label: &'a Arc<TaskLabel>,
+    pub host: HostName,
+    pub frame: &'a Frame,
+    pub layers: &'a Layers,
+    pub search: &'a [PathBuf],
+    /// Hosts that learn what it learns: itself, or all of a `run_once`.
+    pub learners: Vec<String>,
+}
+
+/// What an Instance came to, for the strategy.
+pub struct Finished {
+    pub host: HostName,
+    pub outcome: Outcome,
+    pub delegate: Option<String>,
+    pub looped: bool,
+    pub no_log: bool,
+    /// What to include, one for each item that wasn't skipped.
+    pub inclusions: Vec<Inclusion>,
+    pub applied: Vec<Applied>,
+    /// Names of handlers, if something changed.
+    pub notified: Vec<String>,
+}
+
+/// State of one Instance while it runs.
+struct Work {
+    scope: Scope,
+    delegate: Option<String>,
+    no_log: bool,
+    inclusions: Vec<Inclusion>,
+    applied: Vec<Applied>,
+}
+
+impl Instance<'_> {
+    /// Runs it to its end. Never an error: what fails is an Outcome.
+    pub async fn finish(&self) -> Finished {
+        let began = Instant::now();
+        let mut work = Work {
+            scope: self.run.scope(&self.host, self.layers),
+            delegate: None,
+            no_log: false,
+            inclusions: Vec::new(),
+            applied: Vec::new(),
+        };
+        let (mut outcome, looped) = match self.whole(&mut work).await {
+            Ok(done) => done,
+            Err(failure) => (self.failed(failure), false),
+        };
+        outcome.duration = began.elapsed();
+        if work.no_log {
+            outcome.result = secret(outcome.result);
+        }
+        self.run.engine.redactor.register_val(&Val::map(outcome.result.clone()));
+        let mut notified = Vec::new();
+        if outcome.status == Status::Changed {
+            for name in self.task.keywords.notify.iter().flatten() {
+                match self.render_with(&work.scope, &Val::Text(name.clone())) {
+                    Ok(Val::List(names)) => notified.extend(names.iter().map(Val::key_text)),
+                    Ok(name) => notified.push(name.key_text()),
+                    Err(failure) => outcome = self.failed(failure),
+                }
+            }
+        }
+        Finished {
+            host: self.host.clone(),
+            outcome,
+            delegate: work.delegate,
+            looped,
+            no_log: work.no_log,
+            inclusions: work.inclusions,
+            applied: work.applied,
+            notified,
+        }
+    }
+
+    async fn whole(&self, work: &mut Work) -> Result<(Outcome, bool), Failure> {
+        match &self.task.loop_ {
+            None => {
+                let outcome = self.item(work).await?;
+                Ok((outcome, false))
+            }
+            Some(_) => Ok((self.looped(work).await?, true)),
+        }
+    }
+
+    async fn looped(&self, work: &mut Work) -> Result<Outcome, Failure> {
+        let items = match self.loop_items(&work.scope) {
+            Ok(items) => items,
+            Err(failure) => {
+                // An undefined loop variable doesn't matter to a task whose condition is false.
+                if let Ok(Some(skipped)) = self.unmet_condition(&work.scope) {
+                    return Ok(skipped);
+                }
+                return Err(failure);
+            }
+        };
+        if items.is_empty() {
+            let mut outcome = Outcome::new(Status::Skipped, Map::new());
+            put(&mut outcome.result, "changed", false);
+            put(&mut outcome.result, "skipped", true);
+            put(&mut outcome.result, "skipped_reason", "No items in the list");
+            put(&mut outcome.result, "results", Val::list(vec![]));
+            return Ok(outcome);
+        }
+        let control = &self.task.loop_control;
+        let loop_var = self.text(&work.scope, &control.loop_var)?;
+        let index_var = control.index_var.as_ref().map(|t| self.text(&work.scope, t)).transpose()?;
+        let extended = self.boolean(&work.scope, &control.extended, false)?;
+        let all_items = self.boolean(&work.scope, &control.extended_allitems, true)?;
+        let pause = self.number(&work.scope, &control.pause, 0.0)?;
+        if work.scope.find(&loop_var).is_some_and(|(layer, _)| layer == Layer::Loop) {
+            self.run.engine.warn(format!(
+                "{}: the loop variable '{loop_var}' is already in use; set 'loop_var' in 'loop_control' to something else",
+                self.task.span
+            ));
+        }
+        let mut outcomes = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 && pause > 0.0 {
+                tokio::time::sleep(Duration::from_secs_f64(pause)).await;
+            }
+            // A new scope each time: an item may set facts that the next one reads.
+            let mut scope = self.run.scope(&self.host, self.layers);
+            scope.set_loop(&loop_var, item.clone());
+            scope.set_loop("ansible_loop_var", loop_var.as_str().into());
+            if let Some(name) = &index_var {
+                scope.set_loop(name, Val::Int(index as i64));
+                scope.set_loop("ansible_index_var", name.as_str().into());
+            }
+            if extended {
+                scope.set_loop("ansible_loop", super::loops::extended(&items, index, all_items));
+            }
+            work.scope = scope;
+            let began = Instant::now();
+            let mut outcome = match self.item(work).await {
+                Ok(outcome) => outcome,
+                Err(failure) => self.failed(failure),
+            };
+            outcome.duration = began.elapsed();
+            put(&mut outcome.result, &loop_var, item.clone());
+            put(&mut outcome.result, "ansible_loop_var", loop_var.as_str());
+            if let Some(name) = &index_var {
+                put(&mut outcome.result, name, Val::Int(index as i64));
+                put(&mut outcome.result, "ansible_index_var", name.as_str());
+            }
+            if extended && let Some((_, value)) = work.scope.find("ansible_loop") {
+                put(&mut outcome.result, "ansible_loop", value.clone());
+            }
+            let label = match &control.label {
+                None => item.clone(),
+                Some(label) => self.render_with(&work.scope, label).unwrap_or_else(|_| item.clone()),
+            };
+            self.send_item(work, &outcome, label)?;
+            let broke = !control.break_when.is_empty() && {
+                let mut scope = work.scope.clone();
+                if let Some(name) = &self.task.register {
+                    scope.set_loop(name, Val::map(outcome.result.clone()));
+                }
+                self.all_hold(&scope, &control.break_when)?.is_none()
+            };
+            let gone = outcome.status == Status::Unreachable;
+            outcomes.push(outcome);
+            if broke || gone || self.run.engine.interrupt.is_raised() {
+                break;
+            }
+        }
+        work.scope = self.run.scope(&self.host, self.layers);
+        Ok(super::loops::aggregate(outcomes))
+    }
+
+    fn send_item(&self, work: &Work, outcome: &Outcome, label: Val) -> Result<(), Failure> {
+        if matches!(self.task.action, Action::IncludeTasks(_) | Action::IncludeRole(_))
+            && !outcome.is_failed()
+        {
+            return Ok(());
+        }
+        let ignored = outcome.status == Status::Failed
+            && self.boolean(&work.scope, &self.task.keywords.ignore_errors, false)?;
+        self.run.engine.sink.send(Event::ItemDone {
+            task: self.label.clone(),
+            host: self.host.to_string(),
+            delegate: work.delegate.clone(),
+            label,
+            outcome: Arc::new(self.shown(work.no_log, outcome)),
+            ignored,
+        });
+        Ok(())
+    }
+
+    /// What reporters may show of an outcome.
+    pub fn shown(&self, no_log: bool, outcome: &Outcome) -> Outcome {
+        if !no_log {
+            return outcome.clone();
+        }
+        let mut censored = Map::new();
+        put(
+            &mut censored,
+            "censored",
+            "the output has been hidden due to the fact that 'no_log: true' was specified for this result",
+        );
+        put(&mut censored, "changed", outcome.status == Status::Changed);
+        if outcome.is_failed() {
+            put(&mut censored, "failed", true);
+        }
+        Outcome { result: censored, diff: Vec::new(), ..outcome.clone() }
+    }
+
+    /// One item (or the whole task without a loop): conditions, then attempts.
+    async fn item(&self, work: &mut Work) -> Result<Outcome, Failure> {
+        // A broken no_log hides rather than shows.
+        work.no_log = true;
+        work.no_log = self.boolean(&work.scope, &self.task.keywords.no_log, false)?;
+        if let Some(skipped) = self.unmet_condition(&work.scope)? {
+            return Ok(skipped);
+        }
+        work.delegate = match &self.task.keywords.delegate_to {
+            None => None,
+            Some(name) => match self.render_with(&work.scope, &Val::Text(name.clone()))? {
+                Val::Omit | Val::Null => None,
+                name => Some(name.key_text()),
+            },
+        };
+        match &self.task.action {
+            Action::IncludeTasks(include) => self.include(work, |scope| {
+                Ok(Inclusion::tasks(include, self.text(scope, &include.file)?, self.loop_vars(scope)))
+            }),
+            Action::IncludeRole(include) => self.include(work, |scope| {
+                let files = &include.files;
+                let file = |text: &Option<Text>| text.as_ref().map(|t| self.text(scope, t)).transpose();
+                Ok(Inclusion::role(
+                    include,
+                    self.text(scope, &include.role)?,
+                    [file(&files.tasks)?, file(&files.vars)?, file(&files.defaults)?, file(&files.handlers)?],
+                    self.boolean(scope, &include.public, false)?,
+                    self.boolean(scope, &include.allow_duplicates, true)?,
+                    self.loop_vars(scope),
+                ))
+            }),
+            Action::Module(call) => self.attempts(work, call).await,
+        }
+    }
+
+    fn include(
+        &self,
+        work: &mut Work,
+        make: impl FnOnce(&Scope) -> Result<Inclusion, Failure>,
+    ) -> Result<Outcome, Failure> {
+        let inclusion = make(&work.scope)?;
+        let mut result = Map::new();
+        put(&mut result, "changed", false);
+        put(&mut result, "include", inclusion.what());
+        work.inclusions.push(inclusion);
+        Ok(Outcome::new(Status::Ok, result))
+    }
+
+    /// What a loop around an include gives to the included tasks.
+    fn loop_vars(&self, scope: &Scope) -> Vec<(String, Val)> {
+        if self.task.loop_.is_none() {
+            return Vec::new();
+        }
+        let mut names =
+            vec!["ansible_loop_var".to_string(), "ansible_index_var".into(), "ansible_loop".into()];
+        for marker in ["ansible_loop_var", "ansible_index_var"] {
+            if let Some((Layer::Loop, Val::Text(name))) = scope.find(marker) {
+                names.push(name.to_string());
+            }
+        }
+        names.into_iter().filter_map(|n| scope.find(&n).map(|(_, v)| v.clone()).map(|v| (n, v))).collect()
+    }
+
+    async fn attempts(&self, work: &mut Work, call: &ModuleCall) -> Result<Outcome, Failure> {
+        let task = self.task;
+        let default = if task.until.is_some() { 3 } else { 0 };
+        let retries = self.integer(&work.scope, &task.retries, default)?.max(0);
+        let wants_retry = task.until.is_some() || retries > 0;
+        let last = if wants_retry { retries + 1 } else { 1 };
+        let delay = self.number(&work.scope, &task.delay, 5.0)?.max(0.0);
+        let mut attempt = 1;
+        loop {
+            let mut outcome = match self.attempt(work, call).await {
+                Ok(outcome) => outcome,
+                Err(failure) => self.failed(failure),
+            };
+            if outcome.status == Status::Unreachable {
+                return Ok(outcome);
+            }
+            if wants_retry {
+                put(&mut outcome.result, "attempts", Val::Int(attempt));
+            }
+            let mut scope = work.scope.clone();
+            self.show_result(&mut scope, &outcome);
+            self.judge(&scope, &mut outcome);
+            if !wants_retry || outcome.status == Status::Skipped {
+                return Ok(outcome);
+            }
+            self.show_result(&mut scope, &outcome);
+            let satisfied = match &task.until {
+                Some(until) => self.all_hold(&scope, until)?.is_none(),
+                None => !outcome.is_failed(),
+            };
+            if satisfied {
+                return Ok(outcome);
+            }
+            if attempt >= last {
+                put(&mut outcome.result, "attempts", Val::Int(last - 1));
+                put(&mut outcome.result, "failed", true);
+                outcome.status = Status::Failed;
+                return Ok(outcome);
+            }
+            put(&mut outcome.result, "retries", Val::Int(last));
+            self.run.engine.sink.send(Event::Retrying {
+                task: self.label.clone(),
+                host: self.host.to_string(),
+                left: (last - attempt) as u64,
+                outcome: Arc::new(self.shown(work.no_log, &outcome)),
+            });
+            tokio::time::sleep(Duration::from_secs_f64(delay)).await;
+            if self.run.engine.interrupt.is_raised() {
+                return Ok(outcome);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// `changed_when`, `failed_when` and `until` see the result under its registered name.
+    fn show_result(&self, scope: &mut Scope, outcome: &Outcome) {
+        if let Some(name) = &self.task.register {
+            scope.set_loop(name, Val::map(outcome.result.clone()));
+        }
+        if let Some(facts) = outcome.get("ansible_facts").and_then(Val::as_map) {
+            for (name, value) in facts {
+                scope.set_loop(&name.key_text(), value.clone());
+            }
+        }
+    }
+
+    /// Applies `changed_when` and `failed_when`.
+    fn judge(&self, scope: &Scope, outcome: &mut Outcome) {
+        let mut scope = scope.clone();
+        if let Some(conditions) = &self.task.changed_when {
+            let changed = match self.all_hold(&scope, conditions) {
+                Ok(unmet) => unmet.is_none(),
+                Err(why) => return self.misjudged(outcome, "changed_when_result", why),
+            };
+            put(&mut outcome.result, "changed", changed);
+            if matches!(outcome.status, Status::Ok | Status::Changed) {
+                outcome.status = if changed { Status::Changed } else { Status::Ok };
+            }
+            self.show_result(&mut scope, outcome);
+        }
+        if let Some(conditions) = &self.task.failed_when {
+            let failed = match self.all_hold(&scope, conditions) {
+                Ok(unmet) => unmet.is_none(),
+                Err(why) => return self.misjudged(outcome, "failed_when_result", why),
+            };
+            put(&mut outcome.result, "failed_when_result", failed);
+            put(&mut outcome.result, "failed", failed);
+            if failed {
+                outcome.status = Status::Failed;
+            } else if outcome.status == Status::Failed {
+                let changed = outcome.get("changed").and_then(Val::as_bool) == Some(true);
+                outcome.status = if changed { Status::Changed } else { Status::Ok };
+            }
+        }
+    }
+
+    /// A condition about the result that can't be evaluated fails the task; what it did stays in
+    /// the result.
+    fn misjudged(&self, outcome: &mut Outcome, key: &str, why: Failure) {
+        let done = std::mem::take(&mut outcome.result);
+        let message = why.message.clone();
+        outcome.result = self.failed(why).result;
+        for (name, value) in done {
+            if !matches!(name.as_str(), Some("msg" | "failed")) {
+                outcome.result.insert(name, value);
+            }
+        }
+        put(&mut outcome.result, key, format!("Error while evaluating conditional: {message}"));
+        outcome.status = Status::Failed;
+    }
+
+    async fn attempt(&self, work: &mut Work, call: &ModuleCall) -> Result<Outcome, Failure> {
+        let limit = self.integer(&work.scope, &self.task.keywords.timeout, 0)?;
+        if limit <= 0 {
+            return self.execute(work, call).await;
+        }
+        match tokio::time::timeout(Duration::from_secs(limit as u64), self.execute(work, call)).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::new(format!(
+                "The {} action failed to execute in the expected time frame ({limit}) and was terminated",
+                call.written
+            ))),
+        }
+    }
+
+    async fn execute(&self, work: &mut Work, call: &ModuleCall) -> Result<Outcome, Failure> {
+        let engine = self.run.engine;
+        let check = self.boolean(&work.scope, &self.task.keywords.check_mode, engine.options.check)?;
+        if let Some(module) = control::find(&call.canonical) {
+            return self.control(work, call, module, check).await;
+        }
+        let module = registry::find(&call.canonical)
+            .ok_or_else(|| Failure::new(format!("couldn't resolve module/action '{}'", call.written)))?;
+        let args = self.args(&work.scope, call, &[])?.map_entries(|name, value| {
+            if module.secret_args.contains(&name) { value.into_secret() } else { value }
+        });
+        engine.redactor.register_val(&args);
+        let (_, target) = self.target(work, check).await?;
+        let operator = engine.operator_for(check);
+        let environment = self.environment(&work.scope)?;
+        let services = EngineServices { run: self.run, scope: &work.scope, search: self.search, check };
+        let instance = format!("{}-{}", engine.next_task_id(), self.host);
+        let diff = self.boolean(&work.scope, &self.task.keywords.diff, engine.options.diff)?;
+        let cx = PlanCx {
+            target: &target,
+            operator: &operator,
+            check,
+            diff,
+            search: self.search,
+            playbook_dir: &self.run.play.playbook_dir,
+            environment: &environment,
+            instance: &instance,
+            services: &services,
+        };
+        let plan = (module.plan)(&args, &cx).await?;
+        let applier = Applier {
+            host: &target,
+            operator: &operator,
+            check,
+            diff,
+            keep_undo: self.frame.transaction && !check,
+        };
+        let (done, result) = applier.apply(plan).await;
+        work.applied.extend(done.applied);
+        let mut values = done.result;
+        let failed = match result {
+            Ok(()) => false,
+            Err(failure) => {
+                if failure.unreachable {
+                    return Err(failure);
+                }
+                values.extend(failure.result.clone());
+                put(&mut values, "msg", failure.message.as_str());
+                if let Some(help) = &failure.help {
+                    put(&mut values, "help", help.as_str());
+                }
+                true
+            }
+        };
+        if !done.warnings.is_empty() {
+            put(&mut values, "warnings", Val::from(done.warnings));
+        }
+        for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+            if let Some(Val::Text(t)) = values.get(text).cloned()
+                && !values.contains_key(lines)
+            {
+                put(&mut values, lines, split_lines(&t));
+            }
+        }
+        let changed = values.get("changed").and_then(Val::as_bool).unwrap_or(done.changed);
+        put(&mut values, "changed", changed);
+        put(&mut values, "failed", failed);
+        if done.skipped {
+            put(&mut values, "skipped", true);
+        }
+        let status = match (failed, done.skipped, changed) {
+            (true, ..) => Status::Failed,
+            (_, true, _) => Status::Skipped,
+            (.., true) => Status::Changed,
+            _ => Status::Ok,
+        };
+        let mut outcome = Outcome::new(status, values);
+        outcome.diff = done.diff;
+        outcome.unknown = done.unknown.filter(|_| !failed);
+        Ok(outcome)
+    }
+
+    async fn control(
+        &self,
+        work: &Work,
+        call: &ModuleCall,
+        module: &dyn control::Control,
+        check: bool,
+    ) -> Result<Outcome, Failure> {
+        let engine = self.run.engine;
+        let args = self.args(&work.scope, call, module.raw_args())?;
+        engine.redactor.register_val(&args);
+        let hooks = RunHooks { engine };
+        let role_dir = self.task.role.as_ref().map(|r| r.path.as_path());
+        let learners =
+            match (&work.delegate, self.boolean(&work.scope, &self.task.keywords.delegate_facts, false)?) {
+                (Some(delegate), true) => vec![delegate.clone()],
+                _ => self.learners.clone(),
+            };
+        let cx = ControlCx {
+            host: &self.host,
+            variables: &engine.variables,
+            templar: &engine.templar,
+            render: self.render_cx(&work.scope, &hooks, check),
+            vault: &engine.vault,
+            check,
+            verbosity: engine.options.verbosity,
+            search: self.search,
+            playbook_dir: &self.run.play.playbook_dir,
+            role_dir,
+            learners: &learners,
+            console: &*engine.console,
+        };
+        let answer = module.run(&args, &cx).await?;
+        let mut result = answer.result;
+        put(&mut result, "changed", answer.changed);
+        put(&mut result, "failed", answer.failed);
+        if answer.skipped {
+            put(&mut result, "skipped", true);
+        }
+        let status = match (answer.failed, answer.skipped, answer.changed) {
+            (true, ..) => Status::Failed,
+            (_, true, _) => Status::Skipped,
+            (.., true) => Status::Changed,
+            _ => Status::Ok,
+        };
+        Ok(Outcome::new(status, result))
+    }
+
+    /// The host to act on, with the overlay in check mode.
+    async fn target(&self, work: &Work, check: bool) -> Result<(String, Target), Failure> {
+        let engine = self.run.engine;
+        let name = work.delegate.clone().unwrap_or_else(|| self.host.to_string());
+        // A delegate is reached by its own variables; the task's keywords hold for both.
+        let own;
+        let scope = match &work.delegate {
+            Some(delegate) if **delegate != *self.host => {
+                own = engine.variables.scope(delegate, self.layers);
+                &own
+            }
+            _ => &work.scope,
+        };
+        let render = |val: &Val| self.render_with(scope, val);
+        let settings = connect::settings(engine, &name, scope, &self.task.keywords, &render)?;
+        let target = engine.target(&name, &settings, check).await?;
+        Ok((name, target))
+    }
+
+    fn environment(&self, scope: &Scope) -> Result<Vec<(String, Text)>, Failure> {
+        let mut merged: indexmap::IndexMap<String, Text> = indexmap::IndexMap::new();
+        for layer in &self.task.keywords.environment {
+            match self.render_with(scope, layer)? {
+                Val::Map(map) => {
+                    for (name, value) in map.iter() {
+                        let text =
+                            scalar_text(value).unwrap_or_else(|| Text::new(value.to_json().to_string()));
+                        merged.insert(name.key_text(), text);
+                    }
+                }
+                Val::Null | Val::Omit => {}
+                other => {
+                    return Err(Failure::new(format!(
+                        "environment must be a dictionary, received {}",
+                        other.type_name()
+                    )));
+                }
+            }
+        }
+        Ok(merged.into_iter().collect())
+    }
+
+    /// Arguments rendered once: module_defaults, then `args: "{{ … }}"`, then the task's own.
+    fn args(&self, scope: &Scope, call: &ModuleCall, raw: &[&str]) -> Result<Val, Failure> {
+        let mut given = Map::new();
+        for defaults in &self.task.keywords.module_defaults {
+            if let Some(Val::Map(args)) = defaults.get(call.canonical.as_str()) {
+                given.extend(args.iter().map(|(k, v)| (k.clone(), v.clone())));
+            }
+        }
+        if let Some(template) = &call.args_template {
+            match self.render_with(scope, &Val::Text(template.clone()))? {
+                Val::Map(args) => given.extend(args.iter().map(|(k, v)| (k.clone(), v.clone()))),
+                Val::Null | Val::Omit => {}
+                other => {
+                    return Err(Failure::new(format!("args must be a dictionary, not {}", other.type_name())));
+                }
+            }
+        }
+        if let Some(args) = call.args.as_map() {
+            given.extend(args.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        let mut rendered = Map::with_capacity(given.len());
+        for (name, value) in given {
+            let name = match &name {
+                Val::Text(t) if t.is_template() => self.render_with(scope, &name)?,
+                other => other.map_texts(&|t| t.plain()),
+            };
+            let value = match name.as_str().is_some_and(|n| raw.contains(&n)) {
+                true => value,
+                false => self.render_with(scope, &value)?,
+            };
+            if !matches!(value, Val::Omit) {
+                rendered.insert(name, value);
+            }
+        }
+        Ok(Val::map(rendered))
+    }
+
+    fn loop_items(&self, scope: &Scope) -> Result<Vec<Val>, Failure> {
+        let Some(loop_) = &self.task.loop_ else { return Ok(Vec::new()) };
+        super::loops::items(self.run.engine, loop_, &|v| self.render_with(scope, v), &|name, terms| {
+            let hooks = RunHooks { engine: self.run.engine };
+            let cx = self.render_cx(scope, &hooks, self.run.engine.options.check);
+            Ok(self.run.engine.templar.lookup(name, terms, &cx)?)
+        })
+    }
+
+    /// Whether every condition of `when` holds.
+    pub fn holds(&self, scope: &Scope) -> Result<bool, Failure> {
+        Ok(self.all_hold(scope, &self.task.keywords.when)?.is_none())
+    }
+
+    /// The first condition of `when` that is false, as a skipped Outcome.
+    fn unmet_condition(&self, scope: &Scope) -> Result<Option<Outcome>, Failure> {
+        let Some(unmet) = self.all_hold(scope, &self.task.keywords.when)? else { return Ok(None) };
+        let mut outcome = Outcome::skipped("Conditional result was False");
+        put(&mut outcome.result, "changed", false);
+        put(&mut outcome.result, "skipped", true);
+        put(&mut outcome.result, "false_condition", unmet.map_texts(&|t| t.plain()));
+        Ok(Some(outcome))
+    }
+
+    /// `None` if all hold; else the first that doesn't.
+    fn all_hold(&self, scope: &Scope, conditions: &[Condition]) -> Result<Option<Condition>, Failure> {
+        let hooks = RunHooks { engine: self.run.engine };
+        let cx = self.render_cx(scope, &hooks, self.run.engine.options.check);
+        for condition in conditions {
+            if !self.run.engine.templar.condition(condition, &cx)? {
+                return Ok(Some(condition.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn render_cx<'s>(&'s self, scope: &'s Scope, hooks: &'s dyn Hooks, check: bool) -> RenderCx<'s> {
+        RenderCx {
+            names: scope,
+            search: self.search,
+            playbook_dir: &self.run.play.playbook_dir,
+            check_mode: check,
+            hooks,
+            impure: None,
+        }
+    }
+
+    pub fn render_with(&self, scope: &Scope, val: &Val) -> Result<Val, Failure> {
+        let hooks = RunHooks { engine: self.run.engine };
+        Ok(self
+            .run
+            .engine
+            .templar
+            .render(val, &self.render_cx(scope, &hooks, self.run.engine.options.check))?)
+    }
+
+    fn text(&self, scope: &Scope, text: &Text) -> Result<String, Failure> {
+        Ok(self.render_with(scope, &Val::Text(text.clone()))?.key_text())
+    }
+
+    pub fn boolean(
+        &self,
+        scope: &Scope,
+        setting: &Option<Setting<bool>>,
+        default: bool,
+    ) -> Result<bool, Failure> {
+        self.setting(scope, setting, default, "a boolean", |text| parse_bool(text))
+    }
+
+    fn integer(&self, scope: &Scope, setting: &Option<Setting<i64>>, default: i64) -> Result<i64, Failure> {
+        self.setting(scope, setting, default, "an integer", |text| text.trim().parse().ok())
+    }
+
+    fn number(&self, scope: &Scope, setting: &Option<Setting<f64>>, default: f64) -> Result<f64, Failure> {
+        self.setting(scope, setting, default, "a number", |text| text.trim().parse().ok())
+    }
+
+    fn setting<T: Copy>(
+        &self,
+        scope: &Scope,
+        setting: &Option<Setting<T>>,
+        default: T,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, Failure> {
+        match setting {
+            None => Ok(default),
+            Some(Setting::Fixed(value)) => Ok(*value),
+            Some(Setting::Template(text)) => match self.render_with(scope, &Val::Text(text.clone()))? {
+                Val::Omit | Val::Null => Ok(default),
+                value => scalar_text(&value).and_then(|t| parse(&t)).ok_or_else(|| {
+                    Failure::new(format!("{} must be {wanted}, got {value:?}", text.as_str()))
+                }),
+            },
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Outcome {
+        if let Some(diagnostic) = failure.diagnostic {
+            self.run.engine.sink.send(Event::Diagnostic(diagnostic));
+        }
+        let mut result = failure.result;
+        put(&mut result, "msg", failure.message);
+        put(&mut result, "changed", false);
+        if let Some(help) = failure.help {
+            put(&mut result, "help", help);
+        }
+        let status = if failure.unreachable {
+            put(&mut result, "unreachable", true);
+            Status::Unreachable
+        } else {
+            put(&mut result, "failed", true);
+            Status::Failed
+        };
+        Outcome::new(status, result)
+    }
+}
+
+pub fn put(map: &mut Map, key: &str, value: impl Into<Val>) {
+    map.insert(key.into(), value.into());
+}
+
+/// What a `no_log` task registers is Secret.
+fn secret(result: Map) -> Map {
+    result.into_iter().map(|(k, v)| (k, v.into_secret())).collect()
+}
+
+/// Python's `splitlines`, keeping the secret bit.
+fn split_lines(text: &Text) -> Val {
+    let lines = text.split_terminator('\n').map(|l| l.strip_suffix('\r').unwrap_or(l));
+    Val::list(lines.map(|l| if text.is_secret() { Val::secret(l) } else { Val::from(l) }).collect())
+}

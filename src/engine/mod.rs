@@ -1,0 +1,210 @@
+//! Runs playbooks: strategy, blocks, handlers, loops, retries, serial, applying Steps.
+//!
+//! `play` walks the plays; `strategy` takes lists of tasks over hosts in Ansible's order; `task`
+//! runs one task on all its hosts; `instance` is one task on one host; `apply` is the only code
+//! that changes a host.
+
+pub mod apply;
+mod connect;
+pub mod event;
+mod handlers;
+mod include;
+mod instance;
+pub mod language;
+mod loops;
+mod meta;
+mod play;
+mod services;
+mod stats;
+mod strategy;
+pub mod tags;
+mod task;
+pub mod undo;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use crate::inventory::Limit;
+use crate::module::control::Console;
+use crate::playbook::{Loader, Playbook};
+use crate::remote::{Connection, Connections, RemoteError, Target};
+use crate::secret::{Keys, Redactor};
+use crate::source::Text;
+use crate::template::Templar;
+use crate::vars::{Variables, Vault};
+
+use event::{Event, Sink};
+pub use stats::Stats;
+
+/// What the command line says about how to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub check: bool,
+    pub diff: bool,
+    /// Most hosts at once; at least 1.
+    pub forks: usize,
+    pub tags: Vec<String>,
+    pub skip_tags: Vec<String>,
+    pub start_at_task: Option<String>,
+    pub step: bool,
+    pub force_handlers: bool,
+    pub flush_cache: bool,
+    /// The number of `-v`.
+    pub verbosity: u8,
+    pub limit: Option<Limit>,
+    pub connection: connect::Defaults,
+}
+
+pub use connect::Defaults as ConnectionDefaults;
+
+/// How a run ended; Ansible's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Fine,
+    Failed,
+    Unreachable,
+    Interrupted,
+    /// An error that is no task's, such as a handler that doesn't exist.
+    Error,
+}
+
+impl Ending {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Ending::Fine => 0,
+            Ending::Error => 1,
+            Ending::Failed => 2,
+            Ending::Unreachable => 4,
+            Ending::Interrupted => 130,
+        }
+    }
+}
+
+/// Raised once by Ctrl-C: the current effects finish, nothing new begins.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicU8>);
+
+impl Interrupt {
+    pub fn raise(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// Everything a run needs. One per command.
+pub struct Engine {
+    pub options: Options,
+    pub variables: Arc<Variables>,
+    pub templar: Arc<Templar>,
+    pub loader: Arc<Loader>,
+    pub connections: Arc<Connections>,
+    /// The operator's machine.
+    pub operator: Target,
+    pub redactor: Arc<Redactor>,
+    pub vault: Vault,
+    pub keys: Keys,
+    /// Age identities of the operator, as text; they never go to a host.
+    pub identities: Vec<Text>,
+    pub sink: Arc<dyn Sink>,
+    pub console: Arc<dyn Console>,
+    pub interrupt: Interrupt,
+    pub stats: Stats,
+    progress: std::sync::Mutex<play::Progress>,
+    overlays: std::sync::Mutex<std::collections::HashMap<String, Target>>,
+    task_ids: AtomicUsize,
+}
+
+/// The parts of an [`Engine`] that its maker gives.
+pub struct Parts {
+    pub options: Options,
+    pub variables: Arc<Variables>,
+    pub templar: Arc<Templar>,
+    pub loader: Arc<Loader>,
+    pub connections: Arc<Connections>,
+    pub operator: Target,
+    pub redactor: Arc<Redactor>,
+    pub vault: Vault,
+    pub keys: Keys,
+    pub identities: Vec<Text>,
+    pub sink: Arc<dyn Sink>,
+    pub console: Arc<dyn Console>,
+    pub interrupt: Interrupt,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Engine {
+        Engine {
+            options: parts.options,
+            variables: parts.variables,
+            templar: parts.templar,
+            loader: parts.loader,
+            connections: parts.connections,
+            operator: parts.operator,
+            redactor: parts.redactor,
+            vault: parts.vault,
+            keys: parts.keys,
+            identities: parts.identities,
+            sink: parts.sink,
+            console: parts.console,
+            interrupt: parts.interrupt,
+            stats: Stats::default(),
+            progress: Default::default(),
+            overlays: Default::default(),
+            task_ids: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs the plays of one playbook.
+    pub async fn run(&self, playbook: &Playbook, file: &PathBuf) -> Ending {
+        self.sink.send(Event::RunStarted {
+            playbooks: vec![file.file_name().unwrap_or_default().to_string_lossy().into_owned()],
+            check: self.options.check,
+        });
+        let mut ending = Ending::Fine;
+        for play in &playbook.plays {
+            ending = play::run(self, play).await;
+            if ending != Ending::Fine {
+                break;
+            }
+        }
+        ending
+    }
+
+    /// Tells the reporters what every host did.
+    pub fn recap(&self) {
+        self.sink.send(Event::Recap(self.stats.all()));
+    }
+
+    /// A host as one user; in check mode behind the overlay of this run.
+    async fn target(&self, name: &str, connection: &Connection, check: bool) -> Result<Target, RemoteError> {
+        let target = self.connections.target(name, connection).await?;
+        if !check {
+            return Ok(target);
+        }
+        Ok(self.overlaid(format!("{name}\0{}", target.user()), target))
+    }
+
+    fn operator_for(&self, check: bool) -> Target {
+        match check {
+            true => self.overlaid("\0operator".into(), self.operator.clone()),
+            false => self.operator.clone(),
+        }
+    }
+
+    fn overlaid(&self, key: String, target: Target) -> Target {
+        let mut overlays = self.overlays.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        overlays.entry(key).or_insert_with(|| crate::remote::overlay(target)).clone()
+    }
+
+    fn next_task_id(&self) -> usize {
+        self.task_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn warn(&self, message: impl Into<String>) {
+        self.sink.send(Event::Warning { message: message.into() });
+    }
+}

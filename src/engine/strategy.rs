@@ -1,0 +1,162 @@
+//! The linear strategy: every task on all hosts before the next one; blocks with rescue and
+//! always; transactions.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use indexmap::IndexMap;
+
+use crate::inventory::HostName;
+use crate::playbook::{Block, BlockKind, Item};
+use crate::source::{Map, Val};
+
+use super::event::Event;
+use super::instance::put;
+use super::play::PlayRun;
+use super::undo;
+
+/// Hosts that failed, each with the task and the result that did it.
+pub type Failures = IndexMap<HostName, FailedTask>;
+
+/// What `rescue` sees as `ansible_failed_task` and `ansible_failed_result`.
+#[derive(Debug, Clone)]
+pub struct FailedTask {
+    pub task: Val,
+    pub result: Val,
+}
+
+/// Where a list of tasks stands.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// A failure here is met by a `rescue` further out.
+    pub rescuable: bool,
+    /// Inverses are kept: a `transaction: true` block is around.
+    pub transaction: bool,
+    /// Loop variables of the includes around.
+    pub vars: Vec<(String, Val)>,
+    pub handlers: bool,
+    /// Identity of the role whose tasks these are, for `meta: end_role`.
+    pub role: Option<Arc<str>>,
+}
+
+impl PlayRun<'_> {
+    /// Runs a list of tasks on hosts and tells which failed. A host that failed takes no further
+    /// part in this list.
+    pub fn items<'a>(
+        &'a self,
+        items: &'a [Item],
+        hosts: &'a [HostName],
+        frame: &'a Frame,
+    ) -> BoxFuture<'a, Failures> {
+        Box::pin(async move {
+            let mut failures = Failures::new();
+            for item in items {
+                let alive: Vec<HostName> =
+                    self.still(hosts, frame).into_iter().filter(|h| !failures.contains_key(h)).collect();
+                if alive.is_empty() || self.engine.interrupt.is_raised() {
+                    break;
+                }
+                let failed = match item {
+                    Item::Task(task) => self.task(task, &alive, frame).await,
+                    Item::Block(block) => self.block(block, &alive, frame).await,
+                };
+                if !frame.rescuable {
+                    self.note_failed(&failed);
+                }
+                failures.extend(failed);
+            }
+            failures
+        })
+    }
+
+    async fn block(&self, block: &Block, hosts: &[HostName], frame: &Frame) -> Failures {
+        let (hosts, frame) = match (block.kind, &block.role) {
+            (BlockKind::Role, Some(role)) => {
+                let hosts = self.enter_role(role, hosts);
+                (hosts, Frame { role: Some(role.identity.as_str().into()), ..frame.clone() })
+            }
+            _ => (hosts.to_vec(), frame.clone()),
+        };
+        if hosts.is_empty() {
+            return Failures::new();
+        }
+        let body = Frame {
+            rescuable: frame.rescuable || !block.rescue.is_empty(),
+            transaction: frame.transaction || block.transaction,
+            ..frame.clone()
+        };
+        let marks = self.open_transaction(block, &hosts);
+        let mut failures = self.items(&block.body, &hosts, &body).await;
+        if block.transaction {
+            failures.extend(self.commit(&hosts, &failures, &body).await);
+            self.roll_back(&marks, &mut failures).await;
+        }
+        if !block.rescue.is_empty() && !failures.is_empty() {
+            let rescued: Vec<HostName> = failures.keys().cloned().collect();
+            for (host, failed) in &failures {
+                let learned = self.engine.variables.host_vars();
+                learned.set_fact(host, "ansible_failed_task", failed.task.clone());
+                learned.set_fact(host, "ansible_failed_result", failed.result.clone());
+            }
+            failures = self.items(&block.rescue, &rescued, &frame).await;
+        }
+        if !block.always.is_empty() {
+            let failed_in_always = self.items(&block.always, &hosts, &frame).await;
+            failures.extend(failed_in_always);
+        }
+        failures
+    }
+
+    /// Remembers how far each host's applied Steps go, so that a failure takes back only this
+    /// block's.
+    fn open_transaction(&self, block: &Block, hosts: &[HostName]) -> IndexMap<HostName, usize> {
+        if !block.transaction {
+            return IndexMap::new();
+        }
+        let mut state = self.state();
+        hosts.iter().map(|h| (h.clone(), state.applied.entry(h.clone()).or_default().len())).collect()
+    }
+
+    /// Handlers that were notified inside run before the block counts as done.
+    async fn commit(&self, hosts: &[HostName], failed: &Failures, frame: &Frame) -> Failures {
+        let alive: Vec<HostName> = hosts.iter().filter(|h| !failed.contains_key(*h)).cloned().collect();
+        self.flush_handlers(&alive, frame).await
+    }
+
+    /// Undoes what failed hosts applied since their mark.
+    async fn roll_back(&self, marks: &IndexMap<HostName, usize>, failures: &mut Failures) {
+        let failed: Vec<HostName> = failures.keys().cloned().collect();
+        for host in failed {
+            let Some(mark) = marks.get(&host) else { continue };
+            let applied = {
+                let mut state = self.state();
+                state.notified.values_mut().for_each(|hosts| {
+                    hosts.shift_remove(&host);
+                });
+                let all = state.applied.entry(host.clone()).or_default();
+                all.split_off((*mark).min(all.len()))
+            };
+            let mut failed_undo = Vec::new();
+            for step in undo::undo(applied).await {
+                if let Some(why) = &step.error {
+                    failed_undo.push(format!("{}: {why}", step.label));
+                }
+                self.engine.sink.send(Event::Undone {
+                    host: host.to_string(),
+                    label: step.label,
+                    error: step.error,
+                });
+            }
+            if let Some(failed) = failures.get_mut(&host)
+                && let Some(result) = failed.result.as_map()
+            {
+                let mut result: Map = result.clone();
+                put(&mut result, "undone", failed_undo.is_empty());
+                if !failed_undo.is_empty() {
+                    put(&mut result, "not_undone", Val::from(failed_undo));
+                }
+                failed.result = Val::map(result);
+            }
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! One task on all its hosts: banner, forks, results, includes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::inventory::HostName;
+use crate::module::control;
+use crate::playbook::{Action, RoleFiles, Task};
+use crate::source::{Map, Text, Val};
+use crate::vars::{Layer, Layers};
+
+use super::event::{Event, Outcome, Status, TaskLabel};
+use super::include::{Inclusion, Kind};
+use super::instance::{Finished, Instance, put};
+use super::play::PlayRun;
+use super::stats::Taken;
+use super::strategy::{FailedTask, Failures, Frame};
+use super::tags;
+
+impl PlayRun<'_> {
+    /// Runs one task on hosts; tells which failed.
+    pub async fn task(&self, task: &Arc<Task>, hosts: &[HostName], frame: &Frame) -> Failures {
+        if !frame.handlers && !self.is_selected(task, hosts) {
+            return Failures::new();
+        }
+        let title = self.title(task, hosts);
+        if !self.has_started(&title, task) {
+            return Failures::new();
+        }
+        if let Action::Module(call) = &task.action
+            && call.canonical == "ansible.builtin.meta"
+        {
+            return self.meta(task, call, hosts, frame).await;
+        }
+        if !self.wants_step(&title).await {
+            return Failures::new();
+        }
+        let label = Arc::new(TaskLabel {
+            name: title,
+            action: task.action.written().to_string(),
+            span: task.span.clone(),
+            handler: frame.handlers,
+            no_log: matches!(task.keywords.no_log, Some(crate::playbook::Setting::Fixed(true))),
+            id: self.engine.next_task_id(),
+        });
+        if !task.implicit || self.engine.options.verbosity > 0 || !is_validation(task) {
+            self.engine.sink.send(Event::TaskStarted(label.clone()));
+        }
+        let layers = self.task_layers(task, frame);
+        let search = self.search_path(task);
+        let once = self.runs_once(task, hosts, frame, &layers, &search, &label);
+        let actors: &[HostName] = if once { &hosts[..1] } else { hosts };
+        let finished = self.instances(task, &label, actors, hosts, once, frame, &layers, &search).await;
+        let mut failures = Failures::new();
+        let mut inclusions: Vec<(Inclusion, Vec<HostName>)> = Vec::new();
+        let mut order: Vec<&HostName> = hosts.iter().collect();
+        order.dedup();
+        let mut finished = finished;
+        finished.sort_by_key(|f| order.iter().position(|h| **h == f.host));
+        for done in finished {
+            for inclusion in done.inclusions {
+                let takers: Vec<HostName> = if once { hosts.to_vec() } else { vec![done.host.clone()] };
+                match inclusions
+                    .iter_mut()
+                    .find(|(known, who)| known.same_as(&inclusion) && !takers.iter().any(|t| who.contains(t)))
+                {
+                    Some((_, who)) => who.extend(takers),
+                    None => inclusions.push((inclusion, takers)),
+                }
+            }
+            if let Some(failed) = done.failure {
+                failures.insert(done.host.clone(), failed);
+                if once {
+                    // The other hosts have no result to go on with.
+                    let first = failures[&done.host].clone();
+                    failures.extend(hosts.iter().map(|h| (h.clone(), first.clone())));
+                }
+            }
+        }
+        self.spread_failure(task, hosts, &mut failures, frame, &layers, &search, &label);
+        for (inclusion, who) in inclusions {
+            let who: Vec<HostName> =
+                self.still(&who, frame).into_iter().filter(|h| !failures.contains_key(h)).collect();
+            if !who.is_empty() {
+                failures.extend(self.included(task, inclusion, &who, frame).await);
+            }
+        }
+        failures
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn instances(
+        &self,
+        task: &Arc<Task>,
+        label: &Arc<TaskLabel>,
+        actors: &[HostName],
+        hosts: &[HostName],
+        once: bool,
+        frame: &Frame,
+        layers: &Layers,
+        search: &[PathBuf],
+    ) -> Vec<Processed> {
+        let throttle = match &task.keywords.throttle {
+            Some(crate::playbook::Setting::Fixed(n)) if *n > 0 => *n as usize,
+            _ => usize::MAX,
+        };
+        let width = self.engine.options.forks.max(1).min(throttle);
+        let mut waiting = actors.iter();
+        let mut running = FuturesUnordered::new();
+        let mut processed = Vec::new();
+        loop {
+            while running.len() < width {
+                let Some(host) = waiting.next() else { break };
+                if self.engine.interrupt.is_raised() {
+                    break;
+                }
+                let learners = match once {
+                    true => hosts.iter().map(ToString::to_string).collect(),
+                    false => vec![host.to_string()],
+                };
+                self.engine.sink.send(Event::InstanceStarted { task: label.clone(), host: host.to_string() });
+                let instance =
+                    Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners };
+                running.push(async move {
+                    let finished = instance.finish().await;
+                    (instance, finished)
+                });
+            }
+            match running.next().await {
+                Some((instance, finished)) => processed.push(self.process(&instance, finished)),
+                None => break,
+            }
+        }
+        processed
+    }
+
+    /// Registers, notifies, counts and tells what one Instance came to.
+    fn process(&self, instance: &Instance<'_>, mut finished: Finished) -> Processed {
+        let task = instance.task;
+        let host = finished.host.clone();
+        let scope = self.scope(&host, instance.layers);
+        let flag = |setting| instance.boolean(&scope, setting, false).unwrap_or(false);
+        let learned = self.engine.variables.host_vars();
+        for name in &finished.notified {
+            if let Err(why) = self.notify(&host, name) {
+                let mut outcome = Outcome::failed(why);
+                put(&mut outcome.result, "failed", true);
+                put(&mut outcome.result, "changed", true);
+                finished.outcome = outcome;
+            }
+        }
+        let outcome = &finished.outcome;
+        let ignored = match outcome.status {
+            Status::Failed => flag(&task.keywords.ignore_errors),
+            Status::Unreachable => flag(&task.keywords.ignore_unreachable),
+            _ => false,
+        };
+        let mut registered = outcome.result.clone();
+        for key in ["changed", "failed"] {
+            registered.entry(key.into()).or_insert(Val::Bool(false));
+        }
+        let registered = Val::map(registered);
+        let delegate = finished.delegate.clone();
+        for learner in &instance.learners {
+            if let Some(name) = &task.register {
+                learned.register(learner, name, registered.clone());
+            }
+            self.learn_facts(
+                task,
+                learner,
+                delegate.as_deref(),
+                flag(&task.keywords.delegate_facts),
+                outcome,
+            );
+        }
+        if !finished.applied.is_empty() {
+            self.state().applied.entry(host.clone()).or_default().append(&mut finished.applied);
+        }
+        let stands = outcome.is_failed() && !ignored;
+        let taken = match (stands, instance.frame.rescuable) {
+            (false, _) => Taken::Ignored,
+            (true, true) if outcome.status == Status::Failed => Taken::Rescued,
+            (true, _) => Taken::Stands,
+        };
+        self.engine.stats.count(&host, outcome, taken);
+        let is_include = !finished.inclusions.is_empty() && !outcome.is_failed();
+        if !is_include {
+            self.engine.sink.send(Event::InstanceDone {
+                task: instance.label.clone(),
+                host: host.to_string(),
+                delegate: delegate.clone(),
+                outcome: Arc::new(instance.shown(finished.no_log, outcome)),
+                ignored,
+                looped: finished.looped,
+            });
+        }
+        if outcome.status == Status::Unreachable && !ignored {
+            self.state().unreachable.insert(host.clone());
+        }
+        let failure =
+            stands.then(|| FailedTask { task: failed_task(task, instance.label), result: registered });
+        Processed { host, failure, inclusions: if stands { vec![] } else { finished.inclusions } }
+    }
+
+    fn learn_facts(
+        &self,
+        task: &Task,
+        learner: &str,
+        delegate: Option<&str>,
+        to_delegate: bool,
+        outcome: &Outcome,
+    ) {
+        let own = matches!(&task.action, Action::Module(call) if matches!(call.canonical.as_str(),
+            "ansible.builtin.set_fact" | "ansible.builtin.include_vars"));
+        if own {
+            return;
+        }
+        let results: Vec<&Map> = match outcome.get("results").and_then(Val::as_list) {
+            Some(results) => results.iter().filter_map(Val::as_map).collect(),
+            None => vec![&outcome.result],
+        };
+        for facts in results.iter().filter_map(|r| r.get("ansible_facts").and_then(Val::as_map)) {
+            let owner = delegate.filter(|_| to_delegate).unwrap_or(learner);
+            self.engine.variables.host_vars().set_facts(owner, facts);
+        }
+    }
+
+    /// `any_errors_fatal`: one host's failure is everyone's.
+    #[allow(clippy::too_many_arguments)]
+    fn spread_failure(
+        &self,
+        task: &Task,
+        hosts: &[HostName],
+        failures: &mut Failures,
+        frame: &Frame,
+        layers: &Layers,
+        search: &[PathBuf],
+        label: &Arc<TaskLabel>,
+    ) {
+        let unreachable = hosts.iter().any(|h| self.state().unreachable.contains(h));
+        let Some(first) = failures.values().next().cloned() else { return };
+        let Some(host) = hosts.first() else { return };
+        let instance =
+            Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners: vec![] };
+        let scope = self.scope(host, layers);
+        if instance.boolean(&scope, &task.keywords.any_errors_fatal, false).unwrap_or(false) {
+            failures.extend(hosts.iter().map(|h| (h.clone(), first.clone())));
+            if !frame.rescuable || unreachable {
+                self.state().stopped = true;
+            }
+        }
+    }
+
+    fn runs_once(
+        &self,
+        task: &Task,
+        hosts: &[HostName],
+        frame: &Frame,
+        layers: &Layers,
+        search: &[PathBuf],
+        label: &Arc<TaskLabel>,
+    ) -> bool {
+        if let Action::Module(call) = &task.action
+            && control::find(&call.canonical).is_some_and(control::Control::once)
+        {
+            return true;
+        }
+        let Some(host) = hosts.first() else { return false };
+        let instance =
+            Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners: vec![] };
+        let scope = self.scope(host, layers);
+        instance.boolean(&scope, &task.keywords.run_once, false).unwrap_or(false)
+    }
+
+    /// Runs what was included.
+    async fn included(
+        &self,
+        task: &Task,
+        inclusion: Inclusion,
+        hosts: &[HostName],
+        frame: &Frame,
+    ) -> Failures {
+        let mut inner = frame.clone();
+        inner.vars.extend(inclusion.vars.iter().cloned());
+        let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let told =
+            |file: String| Event::Included { file, hosts: names.clone(), item: inclusion.item().cloned() };
+        let loaded = match &inclusion.kind {
+            Kind::Tasks { include, file } => {
+                self.engine.loader.include_tasks(include, file, task, self.play).map(|loaded| {
+                    self.engine.sink.send(told(loaded.file.display().to_string()));
+                    loaded.items
+                })
+            }
+            Kind::Role { include, name, from, public, allow_duplicates } => {
+                let text = |name: &Option<String>| name.as_deref().map(Text::new);
+                let files = RoleFiles {
+                    tasks: text(&from[0]),
+                    vars: text(&from[1]),
+                    defaults: text(&from[2]),
+                    handlers: text(&from[3]),
+                };
+                self.engine
+                    .loader
+                    .include_role(include, name, &files, task, self.play, *public, *allow_duplicates)
+                    .map(|loaded| {
+                        self.engine.sink.send(told(name.clone()));
+                        self.add_handlers(loaded.handlers);
+                        if *public {
+                            self.export_role(&loaded.role);
+                        }
+                        loaded.items
+                    })
+            }
+        };
+        match loaded {
+            Ok(items) => self.items(&items, hosts, &inner).await,
+            Err(problems) => {
+                let mut messages = Vec::new();
+                for problem in problems.0 {
+                    messages.push(problem.message.clone());
+                    self.engine.sink.send(Event::Diagnostic(Box::new(problem)));
+                }
+                self.fail_all(task, hosts, frame, &messages.join("; "))
+            }
+        }
+    }
+
+    /// Fails a task on all hosts before it began.
+    pub fn fail_all(&self, task: &Task, hosts: &[HostName], frame: &Frame, message: &str) -> Failures {
+        let label = Arc::new(TaskLabel {
+            name: self.title(task, hosts),
+            action: task.action.written().to_string(),
+            span: task.span.clone(),
+            handler: frame.handlers,
+            no_log: false,
+            id: self.engine.next_task_id(),
+        });
+        let mut outcome = Outcome::failed(message);
+        put(&mut outcome.result, "failed", true);
+        put(&mut outcome.result, "changed", false);
+        let result = Val::map(outcome.result.clone());
+        let outcome = Arc::new(outcome);
+        let taken = if frame.rescuable { Taken::Rescued } else { Taken::Stands };
+        hosts
+            .iter()
+            .map(|host| {
+                self.engine.stats.count(host, &outcome, taken);
+                self.engine.sink.send(Event::InstanceDone {
+                    task: label.clone(),
+                    host: host.to_string(),
+                    delegate: None,
+                    outcome: outcome.clone(),
+                    ignored: false,
+                    looped: false,
+                });
+                (host.clone(), FailedTask { task: failed_task(task, &label), result: result.clone() })
+            })
+            .collect()
+    }
+
+    fn is_selected(&self, task: &Task, hosts: &[HostName]) -> bool {
+        let options = &self.engine.options;
+        if options.tags.is_empty() && options.skip_tags.is_empty() && task.keywords.tags.is_empty() {
+            return true;
+        }
+        let mut all = Vec::new();
+        for tag in &task.keywords.tags {
+            match self.render_for(hosts, &Val::Text(tag.clone())) {
+                Val::List(tags) => all.extend(tags.iter().map(Val::key_text)),
+                tag => all.extend(tag.key_text().split(',').map(|t| t.trim().to_string())),
+            }
+        }
+        tags::selected(&all, &options.tags, &options.skip_tags)
+    }
+
+    /// `--start-at-task`: a name or a glob; what comes before is passed over.
+    fn has_started(&self, title: &str, task: &Task) -> bool {
+        let Some(wanted) = &self.engine.options.start_at_task else { return true };
+        let mut state = self.engine_state();
+        if state.started || task.implicit {
+            return true;
+        }
+        let own = title.rsplit_once(" : ").map_or(title, |(_, own)| own);
+        let matches = |name: &str| name == wanted || glob(wanted, name);
+        state.started = matches(title) || matches(own);
+        state.started
+    }
+
+    async fn wants_step(&self, title: &str) -> bool {
+        if !self.engine.options.step || self.engine_state().step_over {
+            return true;
+        }
+        let prompt = format!("Perform task: {title} (N)o/(y)es/(c)ontinue: ");
+        match self.engine.console.ask(&prompt, true).await.as_deref().map(str::trim) {
+            Some("y" | "yes" | "Y") => true,
+            Some("c" | "continue" | "C") => {
+                self.engine_state().step_over = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `role : name`, rendered with the first host's variables; as written where that fails.
+    pub fn title(&self, task: &Task, hosts: &[HostName]) -> String {
+        let rendered = task.name.as_ref().map(|name| {
+            let layers = self.task_layers(task, &Frame::default());
+            let scope = hosts.first().map(|h| self.scope(h, &layers));
+            self.render_quietly(scope.as_ref(), &Val::Text(name.clone())).key_text()
+        });
+        self.engine.redactor.redact(&task.title(rendered.as_deref())).into_owned()
+    }
+
+    /// The layers of a task, shared by all its hosts.
+    pub fn task_layers(&self, task: &Task, frame: &Frame) -> Layers {
+        let mut layers = self.play_layers();
+        if let Some(role) = &task.role {
+            layers.push(Layer::RoleDefaults, role.defaults.clone());
+            layers.push(Layer::RoleVars, role.vars.clone());
+            layers.push(Layer::RoleParams, role.params.clone());
+        }
+        layers.push(Layer::TaskVars, task.keywords.vars.clone());
+        if !frame.vars.is_empty() {
+            let vars: Map = frame.vars.iter().map(|(n, v)| (Val::from(n.as_str()), v.clone())).collect();
+            layers.push(Layer::IncludeParams, vars);
+        }
+        layers.push(Layer::Magic, self.task_info(task).vars());
+        layers
+    }
+}
+
+/// What the strategy needs of a finished Instance.
+struct Processed {
+    host: HostName,
+    failure: Option<FailedTask>,
+    inclusions: Vec<Inclusion>,
+}
+
+fn is_validation(task: &Task) -> bool {
+    matches!(&task.action, Action::Module(call) if call.canonical.ends_with("validate_argument_spec"))
+}
+
+/// `ansible_failed_task`: what people read of it.
+fn failed_task(task: &Task, label: &TaskLabel) -> Val {
+    let mut map = Map::new();
+    put(&mut map, "name", label.name.as_str());
+    put(&mut map, "action", task.action.written());
+    if let Action::Module(call) = &task.action {
+        put(&mut map, "args", call.args.map_texts(&|t| t.plain()));
+    }
+    put(&mut map, "register", task.register.clone());
+    put(&mut map, "path", label.span.to_string());
+    Val::map(map)
+}
+
+/// A shell glob (`*`, `?`) over the whole name.
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut regex = String::from("^");
+    for c in pattern.chars() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            c => regex.push_str(&fancy_regex::escape(&c.to_string())),
+        }
+    }
+    regex.push('$');
+    fancy_regex::Regex::new(&regex).is_ok_and(|r| r.is_match(name).unwrap_or(false))
+}

@@ -1,0 +1,181 @@
+//! Taking applied Steps back: stateful inverses newest first, then each derived Step once, in its
+//! original order. Undoing `ALTER ROLE → .env → recreate` in plain reverse order would leave the
+//! container with the new password.
+
+use crate::module::plan::Undo;
+use crate::module::{Failure, Step, StepKind};
+use crate::remote::{Attributes, Content, Effect, Expect, FileKind, Output, Stat, Target};
+
+use super::apply::KEPT_CONTENT;
+
+/// A Step that was applied, with what takes it back.
+pub struct Applied {
+    pub label: String,
+    pub target: Target,
+    pub back: Back,
+}
+
+/// How a Step is taken back.
+pub enum Back {
+    /// In this order.
+    Effects(Vec<Effect>),
+    /// A derived Step: runs again once the state it reads is restored.
+    Again(Box<Effect>),
+    /// It can't be; the sentence says what a person does.
+    OneWay(String),
+    /// It left nothing.
+    Nothing,
+}
+
+impl Applied {
+    pub fn new(step: Step, target: Target, prepared: Back, output: &Output) -> Applied {
+        let back = match (&step.kind, prepared) {
+            (StepKind::Stateful(Undo::FromOutput(inverse)), _) => match inverse(output) {
+                Some(effect) => Back::Effects(vec![effect]),
+                None => Back::Nothing,
+            },
+            (_, prepared) => prepared,
+        };
+        Applied { label: step.label, target, back }
+    }
+}
+
+/// One line of what an undo did.
+pub struct Undone {
+    pub label: String,
+    pub error: Option<String>,
+}
+
+/// Takes `applied` back and tells how each went. Goes on after a failure: what can be restored is
+/// restored.
+pub async fn undo(applied: Vec<Applied>) -> Vec<Undone> {
+    let mut report = Vec::new();
+    let (derived, stateful): (Vec<_>, Vec<_>) =
+        applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
+    for step in stateful.into_iter().rev() {
+        match step.back {
+            Back::Effects(effects) => {
+                let mut error = None;
+                for effect in &effects {
+                    if let Err(why) = apply(&step.target, effect).await {
+                        error = Some(why);
+                        break;
+                    }
+                }
+                report.push(Undone { label: step.label, error });
+            }
+            Back::OneWay(why) => report.push(Undone { label: step.label, error: Some(why) }),
+            Back::Again(_) | Back::Nothing => {}
+        }
+    }
+    for step in derived {
+        if let Back::Again(effect) = &step.back {
+            let error = apply(&step.target, effect).await.err();
+            report.push(Undone { label: format!("{} (again)", step.label), error });
+        }
+    }
+    report
+}
+
+async fn apply(target: &Target, effect: &Effect) -> Result<(), String> {
+    match target.apply(effect).await {
+        Ok(output) if output.success() => Ok(()),
+        Ok(output) => Err(format!("status {}: {}", output.status, output.stderr_text().trim())),
+        Err(e) => Err(e.message),
+    }
+}
+
+/// What will take `step` back, observed before it is applied.
+pub async fn inverse_of(step: &Step, target: &Target) -> Result<Back, Failure> {
+    Ok(match &step.kind {
+        StepKind::Passing => Back::Nothing,
+        StepKind::Derived => Back::Again(Box::new(step.effect.clone())),
+        StepKind::Stateful(Undo::Effect(effect)) => Back::Effects(vec![(**effect).clone()]),
+        StepKind::Stateful(Undo::FromOutput(_)) => Back::Nothing,
+        StepKind::Stateful(Undo::OneWay(why)) => Back::OneWay(why.clone()),
+        StepKind::Stateful(Undo::File) => file_inverse(&step.effect, target).await?,
+    })
+}
+
+async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure> {
+    Ok(match effect {
+        Effect::Write { path, .. } | Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
+            restore(path, target).await?
+        }
+        Effect::Remove { path, .. } => restore(path, target).await?,
+        Effect::Directory { path, .. } => match target.stat(path).await? {
+            None => Back::Effects(vec![Effect::Remove { path: path.clone(), recurse: false }]),
+            Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
+        },
+        Effect::Attributes { recurse: true, path, .. } => {
+            let entries = target.list(path, true).await?;
+            Back::Effects(entries.iter().map(attributes_back).collect())
+        }
+        Effect::Attributes { path, .. } => match target.stat(path).await? {
+            Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
+            None => Back::Nothing,
+        },
+        Effect::Link { path, .. } => match target.stat_with(path, false, None).await? {
+            None => Back::Effects(vec![Effect::Remove { path: path.clone(), recurse: false }]),
+            Some(stat) if stat.kind == FileKind::Link => Back::Effects(vec![Effect::Link {
+                path: path.clone(),
+                target: stat.link_text.clone(),
+                hard: false,
+                force: true,
+            }]),
+            Some(_) => restore(path, target).await?,
+        },
+        Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
+        Effect::Fetch { .. } => Back::Nothing,
+        Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
+    })
+}
+
+/// Puts back what is at `path` now: content and attributes, or nothing.
+async fn restore(path: &str, target: &Target) -> Result<Back, Failure> {
+    let stat = target.stat_with(path, false, None).await?;
+    let Some(stat) = stat else {
+        return Ok(Back::Effects(vec![Effect::Remove { path: path.to_string(), recurse: false }]));
+    };
+    Ok(match stat.kind {
+        FileKind::File | FileKind::Link if stat.size <= KEPT_CONTENT => {
+            let file = target.read(path, KEPT_CONTENT).await?;
+            let owner = file.stat.as_ref().unwrap_or(&stat);
+            Back::Effects(vec![Effect::Write {
+                path: path.to_string(),
+                content: Content::Bytes(file.content.clone().into()),
+                attributes: attributes_of(owner),
+                expect: Expect::Anything,
+                validate: None,
+                backup: false,
+            }])
+        }
+        FileKind::File | FileKind::Link => Back::OneWay(format!(
+            "{path} is larger than {} MiB and was not kept; restore it from a backup",
+            KEPT_CONTENT >> 20
+        )),
+        FileKind::Directory => {
+            Back::OneWay(format!("the directory {path} was not kept; restore it from a backup"))
+        }
+        _ => Back::OneWay(format!("{path} is a special file and was not kept")),
+    })
+}
+
+fn attributes_of(stat: &Stat) -> Attributes {
+    Attributes {
+        mode: Some(format!("{:04o}", stat.mode)),
+        owner: Some(stat.uid.to_string()),
+        group: Some(stat.gid.to_string()),
+        mtime: None,
+        atime: None,
+    }
+}
+
+fn attributes_back(stat: &Stat) -> Effect {
+    Effect::Attributes {
+        path: stat.path.clone(),
+        attributes: attributes_of(stat),
+        recurse: false,
+        follow: stat.kind != FileKind::Link,
+    }
+}

@@ -1,0 +1,42 @@
+//! Every module, one line each.
+
+use super::{Entry, entry};
+
+pub static MODULES: &[Entry] = &[
+    entry::<super::assemble::Assemble>(),
+    entry::<super::blockinfile::BlockInFile>(),
+    entry::<super::command::RunCommand>(),
+    entry::<super::copy::Copy>(),
+    entry::<super::fetch::Fetch>(),
+    entry::<super::docker_compose_v2::DockerComposeV2>(),
+    entry::<super::dotenv::Dotenv>(),
+    entry::<super::dotenv_info::DotenvInfo>(),
+    entry::<super::file::File>(),
+    entry::<super::find::Find>(),
+    entry::<super::getent::GetEnt>(),
+    entry::<super::age_decrypt::AgeDecrypt>(),
+    entry::<super::lineinfile::LineInFile>(),
+    entry::<super::ping::Ping>(),
+    entry::<super::postgresql_login::PostgresqlLogin>(),
+    entry::<super::raw::Raw>(),
+    entry::<super::replace::Replace>(),
+    entry::<super::secret_search::SecretSearch>(),
+    entry::<super::setup::Setup>(),
+    entry::<super::shell::RunShell>(),
+    entry::<super::slurp::Slurp>(),
+    entry::<super::stat::StatFile>(),
+    entry::<super::tempfile::TempFile>(),
+    entry::<super::template::Template>(),
+    entry::<super::uri::Uri>(),
+    entry::<super::wait_for::WaitFor>(),
+];
+
+/// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).
+pub fn find(name: &str) -> Option<&'static Entry> {
+    let (collection, short) = match name.rsplit_once('.') {
+        Some(("ansible.legacy", short)) => (Some("ansible.builtin"), short),
+        Some((collection, short)) => (Some(collection), short),
+        None => (None, name),
+    };
+    MODULES.iter().find(|m| m.name == short && collection.is_none_or(|c| c == m.collection))
+}

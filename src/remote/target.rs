@@ -1,0 +1,152 @@
+//! One host as one user: the only thing through which a module looks at a host.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Answer, Checksum, Command, Effect, FileRead, Observation, Output, Stat};
+
+/// Why a host could not answer or an effect not be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteError {
+    pub kind: RemoteErrorKind,
+    /// For people: what failed and what state the host is in.
+    pub message: String,
+    /// What to type or check next.
+    pub help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteErrorKind {
+    /// No connection, refused key, changed host key, connection lost: Ansible's `unreachable`.
+    Unreachable,
+    /// Became nobody: wrong password, not in sudoers, no tty.
+    Become,
+    /// The host said no: permission, full disk, missing path.
+    Refused,
+    /// Compare and set: what was expected isn't what is there. Nothing was changed.
+    Conflict,
+    /// A bound on time or size was reached.
+    Limit,
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+impl std::error::Error for RemoteError {}
+
+/// What can look at and change one host as one user. Implemented over the shell protocol, and by
+/// the overlay of check mode.
+#[async_trait::async_trait]
+pub trait Host: Send + Sync {
+    /// # Errors
+    /// [`RemoteError`]; a missing file or a failing command is an answer, not an error.
+    async fn observe(&self, question: Observation) -> Result<Answer, RemoteError>;
+
+    /// Applies one effect of files or commands. Only [`Target::apply`] calls this: it does those
+    /// that are the same for every transport by itself ([`Effect::Http`], [`Effect::Fetch`]), and
+    /// an implementation refuses them.
+    async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError>;
+
+    /// Check mode: later observations answer as if `effect` had been applied. Only an overlay
+    /// knows how; a real host isn't asked.
+    fn assume(&self, _effect: &Effect) {}
+
+    /// Streams the bytes of a file of the host, in constant memory.
+    async fn download(&self, path: &str)
+    -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError>;
+
+    /// A byte stream to a TCP address as the host sees it (`direct-tcpip`).
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
+
+    /// The login name this target acts as (after become), for messages.
+    fn user(&self) -> &str;
+
+    /// Inventory name.
+    fn name(&self) -> &str;
+}
+
+pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One host as one user, cheap to clone.
+#[derive(Clone)]
+pub struct Target(pub Arc<dyn Host>);
+
+impl std::ops::Deref for Target {
+    type Target = dyn Host;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl Target {
+    /// Applies one effect. Only the engine calls this.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; a command that fails is an output.
+    pub async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
+        match effect {
+            Effect::Http(request) => super::http::send(self, request).await.into_output(),
+            Effect::Fetch { from, to } => super::fetch::to_operator(self, from, to).await,
+            other => self.0.apply(other).await,
+        }
+    }
+
+    /// What is at `path`, through links.
+    pub async fn stat(&self, path: &str) -> Result<Option<Arc<Stat>>, RemoteError> {
+        self.stat_with(path, true, None).await
+    }
+
+    pub async fn stat_with(
+        &self,
+        path: &str,
+        follow: bool,
+        checksum: Option<Checksum>,
+    ) -> Result<Option<Arc<Stat>>, RemoteError> {
+        match self.observe(Observation::Stat { path: path.into(), follow, checksum }).await? {
+            Answer::Stat(stat) => Ok(stat),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// A file with its content, one round trip; `max` bytes at most.
+    pub async fn read(&self, path: &str, max: u64) -> Result<Arc<FileRead>, RemoteError> {
+        match self.observe(Observation::Read { path: path.into(), max }).await? {
+            Answer::Read(file) => Ok(file),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    pub async fn list(&self, path: &str, recurse: bool) -> Result<Arc<Vec<Stat>>, RemoteError> {
+        match self.observe(Observation::List { path: path.into(), recurse }).await? {
+            Answer::List(entries) => Ok(entries),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// A command that only looks and whose answer is stable.
+    pub async fn query(&self, command: Command) -> Result<Arc<Output>, RemoteError> {
+        match self.observe(Observation::Query(command)).await? {
+            Answer::Output(output) => Ok(output),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// A command that only looks and whose answer changes by itself.
+    pub async fn probe(&self, command: Command) -> Result<Arc<Output>, RemoteError> {
+        match self.observe(Observation::Probe(command)).await? {
+            Answer::Output(output) => Ok(output),
+            other => Err(mismatch(&other)),
+        }
+    }
+}
+
+fn mismatch(answer: &Answer) -> RemoteError {
+    RemoteError {
+        kind: RemoteErrorKind::Refused,
+        message: format!("the transport answered another question than was asked: {answer:?}"),
+        help: None,
+    }
+}

@@ -1,0 +1,67 @@
+//! Event → what people and programs read. A reporter is one file and one line in [`reporter`].
+//!
+//! Every byte goes through [`Screen`], and so through the Redactor.
+
+mod diff;
+mod json;
+mod screen;
+mod terminal;
+
+use std::sync::{Arc, Mutex};
+
+use crate::engine::event::{Event, Sink};
+
+pub use diff::unified;
+pub use screen::{Paint, Screen};
+
+/// Consumes the Events of a run, in order.
+pub trait Reporter: Send {
+    fn on(&mut self, event: &Event, screen: &Screen);
+}
+
+/// The formats of `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// Ansible's lines, live at a terminal.
+    #[default]
+    Text,
+    /// One JSON event a line.
+    Json,
+}
+
+/// What a reporter should show.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// The number of `-v`.
+    pub verbosity: u8,
+    pub diff: bool,
+    pub check: bool,
+}
+
+pub fn reporter(format: Format, settings: Settings) -> Box<dyn Reporter> {
+    match format {
+        Format::Text => Box::new(terminal::Terminal::new(settings)),
+        Format::Json => Box::new(json::JsonLines),
+    }
+}
+
+/// Hands every Event to the reporters, one after the other.
+pub struct Reporters {
+    screen: Arc<Screen>,
+    reporters: Mutex<Vec<Box<dyn Reporter>>>,
+}
+
+impl Reporters {
+    pub fn new(screen: Arc<Screen>, reporters: Vec<Box<dyn Reporter>>) -> Reporters {
+        Reporters { screen, reporters: Mutex::new(reporters) }
+    }
+}
+
+impl Sink for Reporters {
+    fn send(&self, event: Event) {
+        let mut reporters = self.reporters.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for reporter in reporters.iter_mut() {
+            reporter.on(&event, &self.screen);
+        }
+    }
+}

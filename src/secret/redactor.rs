@@ -1,0 +1,361 @@
+//! The one filter that everything shown or written passes.
+//!
+//! A registered value is replaced by [`MASK`] wherever it or one of its [`forms`](super::forms)
+//! stands. Values that are short (under 6 characters), numbers under 8 digits, or common words
+//! (`password`, `postgres`) are not: replacing `yes` or `5432` in every text would make output
+//! unreadable and say less about the secret than the holes do. Those are hidden where the value
+//! itself is shown as a value, by its secret bit ([`Redactor::redact_val`]), and
+//! [`Redactor::register`] says so, that a caller can warn.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::source::{Text, Val};
+
+use super::forms;
+
+/// What is shown in place of a secret.
+pub const MASK: &str = "********";
+
+/// How a registered value is hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// Replaced in every text, in every form.
+    Everywhere,
+    /// Too short or too common for that: hidden only where its secret bit is known.
+    OnlyMarked,
+}
+
+/// Knows every secret of the process. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    known: Arc<RwLock<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    values: HashSet<Box<str>>,
+    forms: HashSet<Arc<str>>,
+    /// Registered since the last search.
+    pending: Vec<Arc<str>>,
+    /// Searched one after the other; sizes fall geometrically, so that registering n secrets with
+    /// output in between builds n·log n forms and not n².
+    segments: Vec<Arc<Segment>>,
+}
+
+/// Some of the forms, ready to be searched for.
+pub(super) struct Segment {
+    automaton: AhoCorasick,
+    /// Sorted, for the question which texts begin one.
+    forms: Vec<Arc<str>>,
+    longest: usize,
+}
+
+impl Redactor {
+    pub fn new() -> Redactor {
+        Redactor::default()
+    }
+
+    /// Hides `value` from now on.
+    pub fn register(&self, value: &str) -> Registered {
+        let hidden = |known: &Known| known.values.contains(value);
+        if hidden(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Registered::Everywhere;
+        }
+        let forms = forms::forms(value);
+        if forms.is_empty() {
+            return Registered::OnlyMarked;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.values.insert(value.into());
+        for form in forms {
+            let form: Arc<str> = form.into();
+            if known.forms.insert(form.clone()) {
+                known.pending.push(form);
+            }
+        }
+        Registered::Everywhere
+    }
+
+    /// Hides every secret text in `val`, keys too.
+    pub fn register_val(&self, val: &Val) {
+        match val {
+            Val::Text(t) if t.is_secret() => drop(self.register(t)),
+            Val::List(items) => items.iter().for_each(|v| self.register_val(v)),
+            Val::Map(map) => map.iter().for_each(|(k, v)| {
+                self.register_val(k);
+                self.register_val(v);
+            }),
+            _ => {}
+        }
+    }
+
+    /// Hides everything in `val`, marked or not: texts, and numbers as they print. For values read
+    /// from an encrypted file, where a number can't carry a secret bit.
+    pub fn register_all_of(&self, val: &Val) {
+        match val {
+            Val::Text(t) => drop(self.register(t)),
+            Val::Int(i) => drop(self.register(&i.to_string())),
+            Val::Float(f) => drop(self.register(&f.to_string())),
+            Val::List(items) => items.iter().for_each(|v| self.register_all_of(v)),
+            Val::Map(map) => map.values().for_each(|v| self.register_all_of(v)),
+            Val::Null | Val::Bool(_) | Val::Omit => {}
+        }
+    }
+
+    /// `text` with every secret replaced; overlapping ones by one mask.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let found = find_secrets(&self.segments(), text.as_bytes());
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        for secret in found {
+            // Forms are whole UTF-8 texts, so a match begins and ends between characters.
+            out.push_str(&text[at..secret.start]);
+            out.push_str(MASK);
+            at = secret.end;
+        }
+        out.push_str(&text[at..]);
+        Cow::Owned(out)
+    }
+
+    /// For bytes that may not be text.
+    pub fn redact_bytes<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let found = find_secrets(&self.segments(), bytes);
+        if found.is_empty() {
+            return Cow::Borrowed(bytes);
+        }
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        for secret in found {
+            out.extend_from_slice(&bytes[at..secret.start]);
+            out.extend_from_slice(MASK.as_bytes());
+            at = secret.end;
+        }
+        out.extend_from_slice(&bytes[at..]);
+        Cow::Owned(out)
+    }
+
+    /// `val` as it may be shown: a secret text is [`MASK`] whatever its length, any other is
+    /// searched. Keys too; keys that become equal are told apart by a number.
+    pub fn redact_val(&self, val: &Val) -> Val {
+        match val {
+            Val::Text(t) => Val::Text(self.redact_text(t)),
+            Val::List(items) => Val::list(items.iter().map(|v| self.redact_val(v)).collect()),
+            Val::Map(map) => {
+                let mut shown = crate::source::Map::with_capacity(map.len());
+                for (key, value) in map.iter() {
+                    let mut name = self.redact_val(key);
+                    let mut number = 2;
+                    while shown.contains_key(&name) {
+                        name = Val::from(format!("{MASK}{number}"));
+                        number += 1;
+                    }
+                    shown.insert(name, self.redact_val(value));
+                }
+                Val::map(shown)
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// One text as it may be shown.
+    pub fn redact_text(&self, text: &Text) -> Text {
+        if text.is_secret() {
+            return Text::new(MASK);
+        }
+        match self.redact(text) {
+            Cow::Borrowed(_) => text.clone(),
+            Cow::Owned(hidden) => Text::new(hidden),
+        }
+    }
+
+    /// What is to be searched for now.
+    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
+        {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            if known.pending.is_empty() {
+                return known.segments.clone();
+            }
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut forms = std::mem::take(&mut known.pending);
+        if !forms.is_empty() {
+            while known.segments.last().is_some_and(|last| last.forms.len() <= 2 * forms.len()) {
+                if let Some(last) = known.segments.pop() {
+                    forms.extend(last.forms.iter().cloned());
+                }
+            }
+            known.segments.push(Arc::new(Segment::new(forms)));
+        }
+        known.segments.clone()
+    }
+}
+
+/// Shows how many secrets it knows, and none of them.
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.known.read().unwrap_or_else(PoisonError::into_inner).values.len();
+        write!(f, "Redactor({count} secrets)")
+    }
+}
+
+impl Segment {
+    fn new(mut forms: Vec<Arc<str>>) -> Segment {
+        forms.sort_unstable();
+        let longest = forms.iter().map(|f| f.len()).max().unwrap_or(0);
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .build(forms.iter().map(|f| f.as_bytes()))
+            .expect("the forms of one process fit in 2^31 states");
+        Segment { automaton, forms, longest }
+    }
+
+    /// How many bytes at the end of `text` could be the beginning of a form.
+    pub(super) fn begun(&self, text: &[u8]) -> usize {
+        let most = self.longest.saturating_sub(1).min(text.len());
+        (1..=most)
+            .rev()
+            .find(|n| {
+                let tail = &text[text.len() - n..];
+                let at = self.forms.partition_point(|f| f.as_bytes() < tail);
+                self.forms.get(at).is_some_and(|f| f.as_bytes().starts_with(tail) && f.len() > *n)
+                    || self.forms.get(at + 1).is_some_and(|f| f.as_bytes().starts_with(tail))
+            })
+            .unwrap_or(0)
+    }
+}
+
+/// Where secrets stand, in order, overlapping ones merged. Forms that only touch stay apart.
+pub(super) fn find_secrets(segments: &[Arc<Segment>], text: &[u8]) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for segment in segments {
+        let before = found.len();
+        for m in segment.automaton.find_overlapping_iter(text) {
+            // In order of their ends: each swallows what it overlaps.
+            let mut range = m.range();
+            while found.len() > before && found[found.len() - 1].end > range.start {
+                if let Some(last) = found.pop() {
+                    range.start = range.start.min(last.start);
+                }
+            }
+            found.push(range);
+        }
+    }
+    if segments.len() > 1 {
+        found.sort_unstable_by_key(|r| r.start);
+        found = found.into_iter().fold(Vec::new(), |mut merged: Vec<Range<usize>>, range| {
+            match merged.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+            merged
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knowing(values: &[&str]) -> Redactor {
+        let redactor = Redactor::new();
+        for v in values {
+            redactor.register(v);
+        }
+        redactor
+    }
+
+    #[test]
+    fn replaces_longest_and_merges_overlaps() {
+        let r = knowing(&["abcdef", "abcdefghi", "ghijkl", "secret-value"]);
+        for (text, expected) in [
+            ("x abcdef y", "x ******** y"),
+            ("x abcdefghi y", "x ******** y"),
+            ("x abcdefghijkl y", "x ******** y"),
+            ("abcdefabcdef", "****************"),
+            ("secret-valu", "secret-valu"),
+            ("é secret-value é", "é ******** é"),
+            ("", ""),
+        ] {
+            assert_eq!(r.redact(text), expected);
+        }
+        assert!(matches!(r.redact("nothing"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn overlaps_are_merged_across_segments() {
+        let r = knowing(&["abcdef"]);
+        assert_eq!(r.redact("abcdef"), MASK);
+        r.register("cdefgh");
+        assert_eq!(r.redact("1abcdefgh2"), "1********2");
+    }
+
+    #[test]
+    fn short_and_common_values_are_hidden_only_where_marked() {
+        let r = Redactor::new();
+        for value in ["yes", "5432", "password", "x"] {
+            assert_eq!(r.register(value), Registered::OnlyMarked);
+        }
+        assert_eq!(r.redact("password: yes"), "password: yes");
+        assert_eq!(r.redact_val(&Val::secret("yes")), Val::from(MASK));
+        assert_eq!(r.register("hunter2"), Registered::Everywhere);
+        assert_eq!(r.register("hunter2"), Registered::Everywhere);
+    }
+
+    #[test]
+    fn values_with_their_keys() {
+        let r = Redactor::new();
+        let mut map = crate::source::Map::new();
+        map.insert(Val::secret("k1"), Val::from("hunter2 here"));
+        map.insert(Val::secret("k2"), Val::from(vec![Val::secret("hunter2"), Val::Int(5)]));
+        let val = Val::map(map);
+        r.register_val(&val);
+        assert_eq!(
+            r.redact_val(&val).to_json().to_string(),
+            r#"{"********":"******** here","********2":["********",5]}"#
+        );
+        let from_file = Val::from(vec![Val::Int(1234567890), Val::from("unmarked-secret")]);
+        r.register_all_of(&from_file);
+        assert_eq!(r.redact("1234567890 unmarked-secret"), "******** ********");
+    }
+
+    #[test]
+    fn a_secret_of_bytes_around_it() {
+        let r = knowing(&["hunter2"]);
+        assert_eq!(&*r.redact_bytes(b"\xffhunter2\xfe"), b"\xff********\xfe");
+    }
+
+    #[test]
+    fn a_thousand_secrets_cost_linear_time() {
+        let r = Redactor::new();
+        let secrets: Vec<String> = (0..1000)
+            .map(|i| format!("{:x}", 0x9e37_79b9_7f4a_7c15_u128.pow(2).wrapping_mul(i + 7)))
+            .collect();
+        let began = std::time::Instant::now();
+        for s in &secrets {
+            r.register(s);
+            // Output between registrations must not rebuild everything each time.
+            r.redact("TASK [x] ok");
+        }
+        let built = began.elapsed();
+        let line = format!("{} and text without any secret in it\n", secrets[500]);
+        let time = |lines: usize| {
+            let text = line.repeat(lines);
+            let began = std::time::Instant::now();
+            assert_eq!(r.redact(&text).matches(MASK).count(), lines);
+            began.elapsed()
+        };
+        time(1000);
+        let (once, ten) = (time(5_000), time(50_000));
+        assert!(built.as_secs() < 20, "built in {built:?}");
+        assert!(ten < once * 40, "{once:?} for one part, {ten:?} for ten");
+    }
+}

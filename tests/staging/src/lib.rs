@@ -1,0 +1,107 @@
+//! A VPS that may break: what rehearsals and tests run against instead of production.
+//!
+//! Two kinds answer to the same contract. `docker` is the real thing on a Docker engine;
+//! `sandbox` does the same with local processes where no engine is to be had.
+
+pub mod docker;
+mod place;
+mod ports;
+pub mod project;
+mod raised;
+pub mod sandbox;
+pub mod system;
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+pub use place::Place;
+pub use raised::{Kind, Raised};
+
+/// The kind asked for on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KindChoice {
+    /// docker where an engine answers, else sandbox
+    Auto,
+    Docker,
+    Sandbox,
+}
+
+impl KindChoice {
+    /// Settles `auto`, and tells which kind it became and why.
+    fn settle(self) -> Kind {
+        match self {
+            KindChoice::Docker => Kind::Docker,
+            KindChoice::Sandbox => Kind::Sandbox,
+            KindChoice::Auto => match docker::engine() {
+                Ok(version) => {
+                    say(&format!("kind docker: engine {version} answers"));
+                    Kind::Docker
+                }
+                Err(why) => {
+                    say(&format!("kind sandbox: no Docker engine ({why:#})"));
+                    Kind::Sandbox
+                }
+            },
+        }
+    }
+}
+
+/// Raises a staging VPS in `place`. Whatever an earlier `up` left there is removed first, and
+/// where raising fails nothing stays.
+pub fn up(place: &Place, choice: KindChoice) -> Result<Raised> {
+    let kind = choice.settle();
+    let _held = place.lock()?;
+    remove(place)?;
+    match raise(place, kind) {
+        Ok(raised) => Ok(raised),
+        Err(error) => {
+            if let Err(left) = remove(place) {
+                say(&format!("what was raised so far stays: {left:#}"));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn raise(place: &Place, kind: Kind) -> Result<Raised> {
+    place.prepare(kind)?;
+    let raised = match kind {
+        Kind::Docker => docker::up(place)?,
+        Kind::Sandbox => sandbox::up(place).inspect_err(|_| sandbox::show_logs(place))?,
+    };
+    raised.save(place)?;
+    Ok(raised)
+}
+
+/// Removes everything that `up` made in `place`; does nothing where nothing is left.
+pub fn down(place: &Place) -> Result<()> {
+    let held = place.lock()?;
+    remove(place)?;
+    held.release();
+    Ok(())
+}
+
+fn remove(place: &Place) -> Result<()> {
+    // Containers are found by label, so this also works when the directory is already gone.
+    docker::down(place)?;
+    // Its processes carry a mark, so the same holds for them.
+    sandbox::down(place)?;
+    place.remove_files()
+}
+
+/// One line for the person watching; stdout carries only the JSON.
+pub fn say(line: &str) {
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(io::stderr(), "staging: {line}");
+}
+
+/// Runs one part of an `up` and says how long it took.
+fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    let result = work()?;
+    say(&format!("{what}: {:.1} s", begun.elapsed().as_secs_f64()));
+    Ok(result)
+}
