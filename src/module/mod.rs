@@ -9,6 +9,7 @@ pub mod control;
 pub mod file_args;
 pub mod host_path;
 pub mod plan;
+pub mod postgresql;
 pub mod registry;
 pub mod text_edit;
 

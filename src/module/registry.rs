@@ -7,6 +7,8 @@ pub static MODULES: &[Entry] = &[
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::dotenv::Dotenv>(),
     entry::<super::lineinfile::LineInFile>(),
+    entry::<super::postgresql::query::PostgresqlQuery>(),
+    entry::<super::postgresql::user::PostgresqlUser>(),
     entry::<super::replace::Replace>(),
 ];
 
