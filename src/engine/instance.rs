@@ -142,13 +142,13 @@ impl Instance<'_> {
                 self.task.span
             ));
         }
-        let outer = work.scope.clone();
         let mut outcomes = Vec::new();
         for (index, item) in items.iter().enumerate() {
             if index > 0 && pause > 0.0 {
                 tokio::time::sleep(Duration::from_secs_f64(pause)).await;
             }
-            let mut scope = outer.clone();
+            // A new scope each time: an item may set facts that the next one reads.
+            let mut scope = self.run.scope(&self.host, self.layers);
             scope.set_loop(&loop_var, item.clone());
             scope.set_loop("ansible_loop_var", loop_var.as_str().into());
             if let Some(name) = &index_var {
@@ -192,7 +192,7 @@ impl Instance<'_> {
                 break;
             }
         }
-        work.scope = outer;
+        work.scope = self.run.scope(&self.host, self.layers);
         Ok(super::loops::aggregate(outcomes))
     }
 
@@ -317,7 +317,7 @@ impl Instance<'_> {
             }
             let mut scope = work.scope.clone();
             self.show_result(&mut scope, &outcome);
-            self.judge(&scope, &mut outcome)?;
+            self.judge(&scope, &mut outcome);
             if !wants_retry || outcome.status == Status::Skipped {
                 return Ok(outcome);
             }
@@ -380,7 +380,10 @@ impl Instance<'_> {
             self.show_result(&mut scope, outcome);
         }
         if let Some(conditions) = &self.task.failed_when {
-            let failed = self.all_hold(&scope, conditions)?.is_none();
+            let failed = match self.all_hold(&scope, conditions) {
+                Ok(unmet) => unmet.is_none(),
+                Err(why) => return self.misjudged(outcome, "failed_when_result", why),
+            };
             put(&mut outcome.result, "failed_when_result", failed);
             put(&mut outcome.result, "failed", failed);
             if failed {
@@ -390,7 +393,21 @@ impl Instance<'_> {
                 outcome.status = if changed { Status::Changed } else { Status::Ok };
             }
         }
-        Ok(())
+    }
+
+    /// A condition about the result that can't be evaluated fails the task; what it did stays in
+    /// the result.
+    fn misjudged(&self, outcome: &mut Outcome, key: &str, why: Failure) {
+        let done = std::mem::take(&mut outcome.result);
+        let message = why.message.clone();
+        outcome.result = self.failed(why).result;
+        for (name, value) in done {
+            if !matches!(name.as_str(), Some("msg" | "failed")) {
+                outcome.result.insert(name, value);
+            }
+        }
+        put(&mut outcome.result, key, format!("Error while evaluating conditional: {message}"));
+        outcome.status = Status::Failed;
     }
 
     async fn attempt(&self, work: &mut Work, call: &ModuleCall) -> Result<Outcome, Failure> {
