@@ -4,7 +4,8 @@ use clap::Parser;
 
 use crate::report::{Format, Paint, Settings as ReportSettings};
 use crate::source::{Diagnostic, Diagnostics, Val};
-use crate::vars::{Settings, Variables, dump};
+use crate::vars::dump::Dump;
+use crate::vars::{Settings, Variables};
 
 use super::Command;
 use super::setup::{self, Common, Outputs};
@@ -15,6 +16,9 @@ use super::setup::{self, Common, Outputs};
 pub struct Inventory {
     #[command(flatten)]
     common: Common,
+    /// Only hosts that match this pattern
+    #[arg(short = 'l', long, value_name = "SUBSET")]
+    limit: Option<String>,
     /// Everything, as an inventory script would print it
     #[arg(long)]
     list: bool,
@@ -60,30 +64,43 @@ impl Inventory {
     fn show(&self, outputs: &Outputs) -> Result<(), Diagnostics> {
         let wrong = |message: String| Diagnostics(vec![Diagnostic::global("inventory", message)]);
         if [self.list, self.host.is_some(), self.graph].iter().filter(|x| **x).count() != 1 {
-            return Err(wrong("No action selected, at least one of --host, --graph or --list needs to be specified.".into()));
+            return Err(wrong(
+                "No action selected, at least one of --host, --graph or --list needs to be specified.".into(),
+            ));
         }
         let cwd = setup::cwd()?;
         let vault = self.common.open_secrets(&outputs.redactor)?.vault();
-        let extra = crate::vars::extra_vars(&self.common.extra_vars, &cwd, &vault)?;
-        let (inventory, mut problems) = self.common.load_inventory(&cwd, &vault);
+        let (extra, mut problems) = crate::vars::extra_vars(&self.common.extra_vars, &cwd, &vault);
+        let (inventory, found) = self.common.load_inventory(&cwd, &vault);
+        problems.0.extend(found.0);
         let (variables, found) = Variables::load(inventory, Settings { extra, vault, ..Settings::default() });
         problems.0.extend(found.0);
         if problems.has_errors() {
             return Err(problems);
         }
         outputs.problems(problems);
+        let unknown = |e: crate::inventory::PatternError| wrong(e.to_string());
+        let limit = self
+            .limit
+            .as_deref()
+            .map(|l| crate::inventory::Limit::parse(l, &cwd))
+            .transpose()
+            .map_err(|d| Diagnostics(vec![d]))?;
+        let dump = Dump::new(&variables, limit.as_ref(), self.export).map_err(unknown)?;
         let text = if self.graph {
-            dump::graph(&variables, self.group.as_deref().unwrap_or("all"), self.vars).map_err(wrong)?
+            dump.graph(self.group.as_deref().unwrap_or("all"), self.vars).map_err(unknown)?
         } else {
             let val = match &self.host {
-                Some(host) => dump::host(&variables, host).map_err(wrong)?,
-                None if self.yaml => dump::yaml(&variables, self.export),
-                None => dump::list(&variables, self.export),
+                Some(host) => dump.host(host).map_err(unknown)?,
+                None if self.yaml => dump.yaml(),
+                None => dump.list(),
             };
             self.render(&outputs.redactor.redact_val(&val)).map_err(wrong)?
         };
         match &self.output {
-            Some(file) => std::fs::write(file, text).map_err(|e| wrong(format!("can't write {}: {e}", file.display()))),
+            Some(file) => {
+                std::fs::write(file, text).map_err(|e| wrong(format!("can't write {}: {e}", file.display())))
+            }
             None => {
                 outputs.screen.line(Paint::Plain, text.trim_end_matches('\n'));
                 Ok(())

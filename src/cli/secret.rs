@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::report::{Format, Paint, Settings};
 use crate::secret::identities::{self, Identities};
-use crate::secret::{Error, Secret, edit, files};
+use crate::secret::{Error, Keys, Secret, edit, files};
 use crate::source::Diagnostics;
 
 use super::Command;
@@ -71,6 +71,7 @@ impl SecretCommand {
             let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
             Identities::load(&identities::default_paths(&self.age_identity, &env), Some(Arc::new(ask)))
         };
+        let keys = || identities().map(|age| Keys { age, ..Keys::default() });
         match &self.action {
             Action::Edit { file, recipient } => {
                 let editor = files::system_editor(&env);
@@ -83,7 +84,7 @@ impl SecretCommand {
                 }
             }
             Action::Show { file } => {
-                let plain = edit::show(file, &identities()?)?;
+                let plain = edit::show(file, &keys()?)?;
                 // Shown because it was asked for: this text alone isn't registered.
                 say(plain.expose().unwrap_or("(not text)").trim_end_matches('\n'));
             }
@@ -92,12 +93,18 @@ impl SecretCommand {
                 say(&format!("encrypted: {}", file.display()));
             }
             Action::Decrypt { file } => {
-                edit::decrypt(file, &identities()?)?;
+                edit::decrypt(file, &keys()?)?;
                 say(&format!("decrypted: {}", file.display()));
             }
             Action::Keygen { file } => {
-                let made = edit::keygen(file.as_deref(), &env)?;
-                say(&format!("identity: {}\npublic key: {}", made.path.display(), made.recipient));
+                let file = match file {
+                    Some(file) => file.clone(),
+                    None => identities::default_path(&env).ok_or_else(|| {
+                        Error::refused("there is no home directory; name the file to write")
+                    })?,
+                };
+                let public = edit::keygen(&file)?;
+                say(&format!("identity: {}\npublic key: {public}", file.display()));
             }
         }
         Ok(())

@@ -8,10 +8,9 @@ use clap::Args;
 use crate::engine::event::{Event, Sink};
 use crate::inventory::{Inventory, LoadOptions};
 use crate::report::{Format, Paint, Reporters, Screen, Settings, reporter};
-use crate::secret::agefile::{self, is_age_file};
 use crate::secret::identities::{self, Identities};
-use crate::secret::vault::{self, Password, Passwords};
-use crate::secret::{Redactor, Secret};
+use crate::secret::vault::{Password, Passwords};
+use crate::secret::{Keys, Redactor, Secret};
 use crate::source::args::parse_bool;
 use crate::source::{Diagnostic, Diagnostics, Text};
 use crate::vars::Vault;
@@ -43,8 +42,7 @@ pub struct Common {
 
 /// What opens encrypted variables.
 pub struct Opened {
-    passwords: Passwords,
-    identities: Identities,
+    pub keys: Keys,
     files: Vec<PathBuf>,
     redactor: Arc<Redactor>,
 }
@@ -56,7 +54,7 @@ impl Common {
     /// A named file is missing or can't be used.
     pub fn open_secrets(&self, redactor: &Arc<Redactor>) -> Result<Opened, Diagnostics> {
         let wrong = |e: crate::secret::Error| Diagnostics(vec![secret_problem(&e)]);
-        let ask = |prompt: &str| ask_password(prompt).ok().map(|typed| Secret::from(typed.as_str()));
+        let ask = |prompt: &str| ask_password(prompt).ok().map(|typed| Secret::new(typed));
         let mut passwords = Passwords::default();
         for id in &self.vault_id {
             passwords.add(Password::from_vault_id(id, &ask).map_err(wrong)?);
@@ -70,7 +68,7 @@ impl Common {
         }
         let files = identities::default_paths(&self.age_identity, &env);
         let identities = Identities::load(&files, Some(Arc::new(ask))).map_err(wrong)?;
-        Ok(Opened { passwords, identities, files, redactor: redactor.clone() })
+        Ok(Opened { keys: Keys { age: identities, vault: passwords }, files, redactor: redactor.clone() })
     }
 
     pub fn load_inventory(&self, cwd: &Path, vault: &Vault) -> (Inventory, Diagnostics) {
@@ -94,16 +92,8 @@ fn default_inventory(_cwd: &Path) -> Vec<String> {
 impl Opened {
     /// Opens ansible-vault and armored age envelopes; what comes out is known to the Redactor.
     pub fn vault(&self) -> Vault {
-        let passwords = self.passwords.clone();
-        let identities = self.identities.clone();
-        Arc::new(move |envelope| {
-            if is_age_file(envelope.as_bytes()) {
-                let plain = agefile::decrypt(envelope.as_bytes(), &identities).map_err(|e| e.to_string())?;
-                return text_of(&plain);
-            }
-            let opened = vault::decrypt(envelope, &passwords).map_err(|e| e.to_string())?;
-            text_of(&opened.plaintext)
-        })
+        let keys = self.keys.clone();
+        Arc::new(move |envelope| text_of(&keys.open_text(envelope).map_err(|e| e.to_string())?))
     }
 
     /// The identity files' texts, for modules that decrypt on this machine.
@@ -118,7 +108,8 @@ impl Opened {
 }
 
 fn text_of(plain: &Secret) -> Result<String, String> {
-    String::from_utf8(plain.expose_bytes().to_vec()).map_err(|_| "what is inside isn't UTF-8 text".to_string())
+    String::from_utf8(plain.expose_bytes().to_vec())
+        .map_err(|_| "what is inside isn't UTF-8 text".to_string())
 }
 
 pub fn secret_problem(e: &crate::secret::Error) -> Diagnostic {
@@ -143,9 +134,9 @@ impl Outputs {
         Outputs { redactor, screen, sink }
     }
 
-    /// Shows everything that was found, sorted by place.
+    /// Shows everything that was found.
     pub fn problems(&self, problems: Diagnostics) {
-        for problem in problems.sorted() {
+        for problem in problems.0 {
             self.sink.send(Event::Diagnostic(Box::new(problem)));
         }
     }

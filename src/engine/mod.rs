@@ -29,7 +29,7 @@ use crate::inventory::Limit;
 use crate::module::control::Console;
 use crate::playbook::{Loader, Playbook};
 use crate::remote::{Connection, Connections, RemoteError, Target};
-use crate::secret::Redactor;
+use crate::secret::{Keys, Redactor};
 use crate::source::Text;
 use crate::template::Templar;
 use crate::vars::{Variables, Vault};
@@ -106,6 +106,7 @@ pub struct Engine {
     pub operator: Target,
     pub redactor: Arc<Redactor>,
     pub vault: Vault,
+    pub keys: Keys,
     /// Age identities of the operator, as text; they never go to a host.
     pub identities: Vec<Text>,
     pub sink: Arc<dyn Sink>,
@@ -127,6 +128,7 @@ pub struct Parts {
     pub operator: Target,
     pub redactor: Arc<Redactor>,
     pub vault: Vault,
+    pub keys: Keys,
     pub identities: Vec<Text>,
     pub sink: Arc<dyn Sink>,
     pub console: Arc<dyn Console>,
@@ -144,6 +146,7 @@ impl Engine {
             operator: parts.operator,
             redactor: parts.redactor,
             vault: parts.vault,
+            keys: parts.keys,
             identities: parts.identities,
             sink: parts.sink,
             console: parts.console,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::module::Failure;
 use crate::module::context::{Services, TemplateOptions};
-use crate::secret;
+use crate::secret::keys::Opened;
 use crate::source::{Text, Val};
 use crate::template::{FileOptions, Hooks, RenderCx};
 use crate::vars::Scope;
@@ -69,18 +69,20 @@ impl Services for EngineServices<'_> {
 
 /// Plain bytes come back as they are; an ansible-vault or age envelope is opened.
 fn open_encrypted(engine: &Engine, bytes: &[u8]) -> Result<(Vec<u8>, bool), Failure> {
-    if bytes.starts_with(b"$ANSIBLE_VAULT;") {
-        let text = std::str::from_utf8(bytes).map_err(|_| Failure::new("the vault envelope isn't text"))?;
-        let plain = (engine.vault)(text).map_err(Failure::new)?;
-        return Ok((plain.into_bytes(), true));
+    match engine.keys.open(bytes) {
+        Ok(Opened::Plain) => Ok((bytes.to_vec(), false)),
+        Ok(Opened::Secret(plain)) => {
+            if let Some(text) = plain.expose() {
+                engine.redactor.register(text);
+            }
+            Ok((plain.expose_bytes().to_vec(), true))
+        }
+        Err(e) => {
+            let mut failure = Failure::new(e.to_string());
+            failure.help = e.help;
+            Err(failure)
+        }
     }
-    if secret::age::is_age(bytes) {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| Failure::new("a binary age file can't be used here; use an armored one (age -a)"))?;
-        let plain = (engine.vault)(text).map_err(Failure::new)?;
-        return Ok((plain.into_bytes(), true));
-    }
-    Ok((bytes.to_vec(), false))
 }
 
 /// What some lookups need from the run.

@@ -125,6 +125,8 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
             }]),
             Some(_) => restore(path, target).await?,
         },
+        Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
+        Effect::Fetch { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
 }

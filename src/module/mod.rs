@@ -4,20 +4,47 @@
 //! engine alone applies Steps, so check mode, `--diff`, undo and the journal are written once and
 //! hold for every module.
 
+pub mod compose;
 pub mod context;
 pub mod control;
+pub mod docker_compose_v2;
+pub mod dotenv;
 pub mod file_args;
 pub mod host_path;
+pub mod output;
+pub mod place;
 pub mod plan;
 pub mod postgresql;
 pub mod registry;
 pub mod text_edit;
 
 pub mod age_decrypt;
+mod assemble;
 mod blockinfile;
-pub mod dotenv;
+mod command;
+mod copy;
+mod dotenv_info;
+mod fetch;
+mod file;
+mod find;
+mod getent;
 mod lineinfile;
+mod ping;
+mod postgresql_login;
+mod raw;
 mod replace;
+mod secret_search;
+mod setup;
+mod shell;
+mod slurp;
+mod stat;
+mod tempfile;
+mod template;
+mod uri;
+mod wait_for;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,13 +1,25 @@
 //! A host as a module sees it: [`Observation`]s in, answers out; and as the engine changes it:
 //! [`Effect`]s. Behind both, one shell protocol over three transports.
 
+pub mod askpass;
+pub mod become_user;
+pub mod connections;
 pub mod effect;
 pub mod fetch;
+pub mod host;
 pub mod http;
 pub mod observation;
+mod overlay;
+pub mod quote;
+mod script;
+pub mod shell;
 pub mod target;
+mod transports;
 
+pub use become_user::{Become, BecomeMethod};
+pub use connections::{Connection, Connections, TransportKind};
 pub use effect::{Attributes, Command, Content, Effect, Expect, Output, Program};
 pub use http::{Follow, HttpFailure, HttpRequest, HttpResponse, Tls};
 pub use observation::{Answer, Checksum, FileKind, FileRead, Observation, Stat};
+pub use overlay::overlay;
 pub use target::{Host, RemoteError, RemoteErrorKind, Stream, Target};

@@ -51,11 +51,16 @@ pub fn default_paths(flags: &[PathBuf], env: &dyn Fn(&str) -> Option<String>) ->
     if let Some(paths) = env(ENV_VAR).filter(|p| !p.is_empty()) {
         return paths.split(':').filter(|p| !p.is_empty()).map(PathBuf::from).collect();
     }
+    default_path(env).filter(|p| p.exists()).into_iter().collect()
+}
+
+/// `seqn-play/identity.txt` in `$XDG_CONFIG_HOME` or `~/.config`, whether or not it exists.
+pub fn default_path(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let config = env("XDG_CONFIG_HOME")
         .filter(|p| !p.is_empty())
         .map(PathBuf::from)
         .or_else(|| env("HOME").map(|home| Path::new(&home).join(".config")));
-    config.map(|dir| dir.join("seqn-play/identity.txt")).filter(|p| p.exists()).into_iter().collect()
+    config.map(|dir| dir.join("seqn-play/identity.txt"))
 }
 
 impl Identities {

@@ -12,6 +12,8 @@ pub struct SourceFile {
     /// Where it lies; `None` for what was typed.
     pub path: Option<PathBuf>,
     pub text: String,
+    /// Whether it was opened from an encrypted file: its text is never shown.
+    pub secret: bool,
 }
 
 impl SourceFile {
@@ -20,12 +22,19 @@ impl SourceFile {
             .ok()
             .and_then(|cwd| path.strip_prefix(cwd).ok().map(Path::to_path_buf))
             .unwrap_or_else(|| path.to_path_buf());
-        Arc::new(SourceFile { name: shown.display().to_string(), path: Some(path.to_path_buf()), text })
+        let path = Some(path.to_path_buf());
+        Arc::new(SourceFile { name: shown.display().to_string(), path, text, secret: false })
+    }
+
+    /// The decrypted text of an encrypted file: kept out of every excerpt.
+    pub fn sealed(path: &Path, text: String) -> Arc<Self> {
+        let name = path.display().to_string();
+        Arc::new(SourceFile { name, path: Some(path.to_path_buf()), text, secret: true })
     }
 
     /// A text that came from no file, such as `<extra vars>`.
     pub fn typed(name: &str, text: String) -> Arc<Self> {
-        Arc::new(SourceFile { name: name.to_string(), path: None, text })
+        Arc::new(SourceFile { name: name.to_string(), path: None, text, secret: false })
     }
 }
 

@@ -92,6 +92,11 @@ impl Variables {
         problems
     }
 
+    /// Whether `-e` sets this name.
+    pub fn has_extra(&self, name: &str) -> bool {
+        self.extra.contains_key(name)
+    }
+
     /// The inventory as it is now.
     pub fn inventory(&self) -> Arc<Inventory> {
         self.read().inventory.clone()
@@ -155,7 +160,7 @@ impl Variables {
     pub(super) fn folder_vars(&self, owner: &Entity) -> Map {
         let known = self.read();
         let mut all = Map::new();
-        for vars in known.beside_inventory.iter().filter_map(|f| f.vars(owner)) {
+        for vars in known.folders().filter_map(|f| f.vars(owner)) {
             all.extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
         }
         all

@@ -8,12 +8,13 @@ mod place;
 mod ports;
 pub mod project;
 mod raised;
+pub mod sandbox;
 pub mod system;
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 
 pub use place::Place;
@@ -69,7 +70,7 @@ fn raise(place: &Place, kind: Kind) -> Result<Raised> {
     place.prepare(kind)?;
     let raised = match kind {
         Kind::Docker => docker::up(place)?,
-        Kind::Sandbox => bail!("the sandbox kind is not part of this build; use --kind docker"),
+        Kind::Sandbox => sandbox::up(place).inspect_err(|_| sandbox::show_logs(place))?,
     };
     raised.save(place)?;
     Ok(raised)
@@ -86,6 +87,8 @@ pub fn down(place: &Place) -> Result<()> {
 fn remove(place: &Place) -> Result<()> {
     // Containers are found by label, so this also works when the directory is already gone.
     docker::down(place)?;
+    // Its processes carry a mark, so the same holds for them.
+    sandbox::down(place)?;
     place.remove_files()
 }
 

@@ -61,7 +61,9 @@ fn run(command: Command) -> Result<()> {
         Command::Down { dir } => staging::down(&Place::new(&dir)?),
         Command::Info { dir } => print(&Raised::load(&Place::new(&dir)?)?),
         Command::Clean { all, list } => {
-            for line in staging::docker::clean(all, list)? {
+            let mut lines = staging::docker::clean(all, list)?;
+            lines.extend(staging::sandbox::clean(list)?);
+            for line in lines {
                 writeln!(io::stdout(), "{line}")?;
             }
             Ok(())

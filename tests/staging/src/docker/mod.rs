@@ -3,6 +3,8 @@
 mod apt;
 mod images;
 
+pub(crate) use apt::ensure as ensure_programs;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;

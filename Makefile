@@ -1,0 +1,30 @@
+# Two commands do all the set-up: `make rehearse` and `make test`. Both install the Debian packages
+# that they lack (tests/packages.sh says which), can be repeated, and clean up after themselves.
+
+CARGO ?= cargo
+
+.PHONY: build rehearse test lint bench clean
+
+build:
+	$(CARGO) build --release --locked
+
+# A real rotation on a disposable staging VPS.
+rehearse: packages
+	tests/staging/rehearse.sh
+
+test: packages
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: packages
+	benches/run.sh
+
+.PHONY: packages
+packages:
+	@tests/packages.sh
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,250 @@
+//! Connections of a run: one per host, shared by all its users.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use super::become_user::{self, Become};
+use super::host::{Counter, Memory, ShellHost, Traffic};
+use super::shell::{BOOTSTRAP, Channel, Shell};
+use super::transports::{local, native, openssh};
+use super::{RemoteError, Stream, Target};
+use crate::source::Text;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransportKind {
+    /// The user's own `ssh`, with all that is configured for it.
+    Ssh,
+    /// A built-in SSH client.
+    Native,
+    /// The operator's machine.
+    Local,
+}
+
+/// How to reach a host as a user.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub transport: TransportKind,
+    pub address: String,
+    pub port: Option<u16>,
+    /// Login name; the transport's own choice when not given.
+    pub user: Option<String>,
+    pub password: Option<Text>,
+    pub private_key: Option<PathBuf>,
+    /// More arguments for `ssh`; the native client understands the few that matter.
+    pub ssh_args: Vec<String>,
+    /// Unknown and changed host keys are refused.
+    pub host_key_checking: bool,
+    pub timeout: Duration,
+    pub become_: Option<Become>,
+}
+
+/// What must be equal for two connections to be one.
+type Key = (TransportKind, String, Option<u16>, Option<String>, Option<PathBuf>, Vec<String>);
+
+impl Connection {
+    fn key(&self) -> Key {
+        (
+            self.transport,
+            self.address.clone(),
+            self.port,
+            self.user.clone(),
+            self.private_key.clone(),
+            self.ssh_args.clone(),
+        )
+    }
+
+    /// `user@address:port`, for messages.
+    pub fn place(&self) -> String {
+        let user = self.user.as_ref().map(|u| format!("{u}@")).unwrap_or_default();
+        let port = self.port.map(|p| format!(" port {p}")).unwrap_or_default();
+        format!("{user}{}{port}", self.address)
+    }
+}
+
+/// Opens channels to one host: what a transport is.
+#[async_trait]
+pub trait Link: Send + Sync {
+    /// Runs `command` by the login shell of the host.
+    async fn open(&self, command: &str) -> Result<Channel, RemoteError>;
+
+    /// A TCP stream from the host's side.
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
+
+    async fn close(&self);
+}
+
+/// Channels to one host as one user.
+#[async_trait]
+pub trait Route: Send + Sync {
+    /// A shell that is ready for scripts.
+    async fn shell(&self) -> Result<Shell, RemoteError>;
+    /// A channel that evaluates the first line it gets, with the rest as its standard input.
+    async fn channel(&self) -> Result<Channel, RemoteError>;
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
+}
+
+struct UserRoute {
+    link: Arc<dyn Link>,
+    become_: Option<Become>,
+}
+
+#[async_trait]
+impl Route for UserRoute {
+    async fn shell(&self) -> Result<Shell, RemoteError> {
+        Shell::start(self.channel().await?).await
+    }
+
+    async fn channel(&self) -> Result<Channel, RemoteError> {
+        match &self.become_ {
+            None => self.link.open(BOOTSTRAP).await,
+            Some(wanted) => become_user::open(&*self.link, wanted).await,
+        }
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
+        self.link.connect(host, port).await
+    }
+}
+
+type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+/// Who is told of each exchange with a host, at -vvv.
+#[derive(Clone, Default)]
+pub struct Observer(Arc<Mutex<Option<Told>>>);
+
+impl Observer {
+    pub fn tell(&self, host: &str, text: impl FnOnce() -> String) {
+        if let Some(told) = &*self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            told(host, &text());
+        }
+    }
+}
+
+struct Connected {
+    link: Arc<dyn Link>,
+    memory: Arc<Memory>,
+    counter: Arc<Counter>,
+    users: Mutex<HashMap<String, Target>>,
+}
+
+/// Every connection of a run.
+#[derive(Default)]
+pub struct Connections {
+    hosts: AsyncMutex<HashMap<(String, Key), Arc<OnceCell<Arc<Connected>>>>>,
+    observer: Observer,
+}
+
+impl Connections {
+    pub fn new() -> Connections {
+        Connections::default()
+    }
+
+    /// From now on `told` hears of every exchange: host, and what it was. Never content.
+    pub fn observe(&self, told: Told) {
+        *self.observer.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(told);
+    }
+
+    /// The host `name` (of the inventory) as a user; connects if nobody did before.
+    ///
+    /// # Errors
+    /// Unreachable, refused, or nobody could be become.
+    pub async fn target(&self, name: &str, connection: &Connection) -> Result<Target, RemoteError> {
+        let cell = self.hosts.lock().await.entry((name.to_string(), connection.key())).or_default().clone();
+        let connected = cell.get_or_try_init(|| self.connect(name, connection)).await?;
+        let user = match &connection.become_ {
+            Some(wanted) => format!("{}:{}", wanted.method.name(), wanted.user),
+            None => connection.user.clone().unwrap_or_default(),
+        };
+        let mut users = connected.users.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let target = users.entry(user.clone()).or_insert_with(|| {
+            let route = UserRoute { link: connected.link.clone(), become_: connection.become_.clone() };
+            Target(Arc::new(ShellHost {
+                name: name.to_string(),
+                user,
+                route: Arc::new(route),
+                shell: AsyncMutex::new(None),
+                memory: connected.memory.clone(),
+                counter: connected.counter.clone(),
+                observer: self.observer.clone(),
+            }))
+        });
+        Ok(target.clone())
+    }
+
+    async fn connect(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
+        self.observer.tell(name, || format!("CONNECT {}", connection.place()));
+        let link: Arc<dyn Link> = match connection.transport {
+            TransportKind::Ssh => Arc::new(openssh::Master::start(connection).await?),
+            TransportKind::Native => Arc::new(native::Client::connect(connection).await?),
+            TransportKind::Local => Arc::new(local::Local),
+        };
+        Ok(Arc::new(Connected {
+            link,
+            memory: Arc::default(),
+            counter: Arc::default(),
+            users: Mutex::default(),
+        }))
+    }
+
+    /// The operator's machine as the operator.
+    ///
+    /// # Errors
+    /// There is no `sh` here.
+    pub async fn operator(&self) -> Result<Target, RemoteError> {
+        let here = Connection {
+            transport: TransportKind::Local,
+            address: "localhost".into(),
+            port: None,
+            user: None,
+            password: None,
+            private_key: None,
+            ssh_args: Vec::new(),
+            host_key_checking: true,
+            timeout: Duration::from_secs(10),
+            become_: None,
+        };
+        self.target("localhost", &here).await
+    }
+
+    /// Bytes and round trips so far, by host.
+    pub async fn traffic(&self) -> HashMap<String, Traffic> {
+        let hosts = self.hosts.lock().await;
+        hosts
+            .iter()
+            .filter_map(|((name, _), cell)| cell.get().map(|c| (name.clone(), c.counter.read())))
+            .collect()
+    }
+
+    /// Ends the connections of one host; the next task connects again.
+    pub async fn reset(&self, name: &str) {
+        let mut hosts = self.hosts.lock().await;
+        let mut gone = Vec::new();
+        hosts.retain(|(host, _), cell| {
+            let keep = host != name;
+            if !keep {
+                gone.extend(cell.get().cloned());
+            }
+            keep
+        });
+        drop(hosts);
+        for connected in gone {
+            connected.link.close().await;
+        }
+    }
+
+    /// Ends everything that was opened.
+    pub async fn close(&self) {
+        let hosts: Vec<_> = self.hosts.lock().await.drain().collect();
+        for (_, cell) in hosts {
+            if let Some(connected) = cell.get() {
+                connected.users.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+                connected.link.close().await;
+            }
+        }
+    }
+}

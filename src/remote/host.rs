@@ -1,0 +1,461 @@
+//! One host as one user over a [`Shell`]: observations remembered, effects applied.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OnceCell;
+
+use super::connections::{Observer, Route};
+use super::script::{self, INLINE};
+use super::shell::Shell;
+use super::{
+    Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
+    Stat, Stream,
+};
+
+/// What was said to a host. Bytes without the transport's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    pub round_trips: u64,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// Counters of one host, all its users together.
+#[derive(Debug, Default)]
+pub struct Counter {
+    round_trips: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Counter {
+    fn add(&self, sent: usize, received: usize) {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        self.received.fetch_add(received as u64, Ordering::Relaxed);
+    }
+
+    pub fn read(&self) -> Traffic {
+        Traffic {
+            round_trips: self.round_trips.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+        }
+    }
+}
+
+type Remembered = Arc<OnceCell<Answer>>;
+
+/// What a host answered, for all its users: an effect of one is seen by all.
+#[derive(Default)]
+pub struct Memory(Mutex<HashMap<(String, Observation), Remembered>>);
+
+impl Memory {
+    fn cell(&self, user: &str, question: &Observation) -> Remembered {
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.entry((user.to_string(), question.clone())).or_default().clone()
+    }
+
+    fn forget_question(&self, user: &str, question: &Observation) {
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.remove(&(user.to_string(), question.clone()));
+    }
+
+    /// Forgets what an effect could have changed.
+    pub fn forget(&self, effect: &Effect) {
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let paths: Vec<&str> = match effect {
+            Effect::Write { path, .. }
+            | Effect::Attributes { path, recurse: false, .. }
+            | Effect::Touch { path, .. } => vec![path],
+            Effect::Fetch { .. } | Effect::Http(_) => return,
+            // Trees, links and commands: too much could look different now.
+            _ => return known.clear(),
+        };
+        known.retain(|(_, question), _| match question {
+            Observation::Stat { path, .. } | Observation::Read { path, .. } => {
+                !paths.iter().any(|p| touches(p, path))
+            }
+            Observation::List { path, .. } => !paths.iter().any(|p| p.starts_with(path.as_str())),
+            Observation::Query(_) | Observation::Probe(_) => false,
+        });
+    }
+}
+
+/// Whether a change at `changed` can show at `seen`: the same file, its folder, or another name
+/// for it that we can't tell (a path with `..` or a link is compared by its last part).
+fn touches(changed: &str, seen: &str) -> bool {
+    let last = |p: &str| p.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
+    changed == seen
+        || changed.starts_with(&format!("{}/", seen.trim_end_matches('/')))
+        || last(changed) == last(seen)
+}
+
+/// One host as one user.
+pub struct ShellHost {
+    pub name: String,
+    pub user: String,
+    pub route: Arc<dyn Route>,
+    pub shell: tokio::sync::Mutex<Option<Shell>>,
+    pub memory: Arc<Memory>,
+    pub counter: Arc<Counter>,
+    pub observer: Observer,
+}
+
+impl ShellHost {
+    /// Runs a script in the work shell; a lost shell is thrown away and the next call opens
+    /// another.
+    async fn run(&self, text: &str, what: &str) -> Result<Output, RemoteError> {
+        let mut slot = self.shell.lock().await;
+        let mut shell = match slot.take() {
+            Some(shell) => shell,
+            None => self.route.shell().await?,
+        };
+        let output = shell.run(text).await?;
+        *slot = Some(shell);
+        self.counter.add(text.len(), output.stdout.len() + output.stderr.len());
+        self.observer.tell(&self.name, || {
+            format!(
+                "{what}: status {}, {} bytes in {:.0?}",
+                output.status,
+                output.stdout.len(),
+                output.duration
+            )
+        });
+        Ok(output)
+    }
+
+    async fn ask(&self, question: &Observation) -> Result<Answer, RemoteError> {
+        let what = match question {
+            Observation::Stat { path, .. } => format!("STAT {path}"),
+            Observation::Read { path, .. } => format!("READ {path}"),
+            Observation::List { path, .. } => format!("LIST {path}"),
+            Observation::Query(_) => "QUERY".into(),
+            Observation::Probe(_) => "PROBE".into(),
+        };
+        let output = self.run(&script::observation(question), &what).await?;
+        match question {
+            Observation::Query(_) | Observation::Probe(_) => Ok(Answer::Output(Arc::new(output))),
+            _ if output.status == 3 => Err(self.error(RemoteErrorKind::Limit, &what, &output)),
+            _ if !output.success() => Err(self.error(RemoteErrorKind::Refused, &what, &output)),
+            Observation::Stat { path, .. } => {
+                Ok(Answer::Stat(parse_stat(path, &output.stdout)?.map(Arc::new)))
+            }
+            Observation::Read { path, .. } => Ok(Answer::Read(Arc::new(parse_read(path, output.stdout)?))),
+            Observation::List { .. } => Ok(Answer::List(Arc::new(parse_list(&output.stdout)?))),
+        }
+    }
+
+    fn error(&self, kind: RemoteErrorKind, what: &str, output: &Output) -> RemoteError {
+        let said = output.stderr_text();
+        let said = said.trim();
+        RemoteError {
+            kind,
+            message: if said.is_empty() {
+                format!("{what} ended with status {}", output.status)
+            } else {
+                said.to_string()
+            },
+            help: None,
+        }
+    }
+
+    async fn write(&self, effect: &Effect) -> Result<Output, RemoteError> {
+        let Effect::Write { path, content, .. } = effect else {
+            return Err(local_error(format!("{effect:?} is not a write")));
+        };
+        let what = format!("WRITE {path}");
+        let bytes: Option<Vec<u8>> = match content {
+            Content::Text(text) if text.len() <= INLINE => Some(text.as_bytes().to_vec()),
+            Content::Bytes(bytes) if bytes.len() <= INLINE => Some(bytes.to_vec()),
+            Content::Operator { path, size } if *size <= INLINE as u64 => Some(
+                tokio::fs::read(path)
+                    .await
+                    .map_err(|e| local_error(format!("can't read {}: {e}", path.display())))?,
+            ),
+            _ => None,
+        };
+        let fill = match (&bytes, content) {
+            (Some(bytes), _) => format!("{} >\"$s_tmp\"", script::decoded(bytes)),
+            (None, Content::Host { path }) => format!("cat <{} >\"$s_tmp\"", super::quote::quote(path)),
+            (None, _) => {
+                let uploaded = self.upload(path, content).await?;
+                let from = super::quote::quote(&uploaded);
+                format!("mv -f -- {from} \"$s_tmp\" || {{ rm -f -- {from}; false; }}")
+            }
+        };
+        self.run(&script::with_stat(effect, script::write(effect, &fill)), &what).await
+    }
+
+    /// Streams large content into a temporary file beside `path`; its name on the host.
+    async fn upload(&self, path: &str, content: &Content) -> Result<String, RemoteError> {
+        let made = self.run(&format!("s_temp \"$(s_real {})\"", super::quote::quote(path)), "TEMP").await?;
+        if !made.success() {
+            return Err(self.error(RemoteErrorKind::Refused, "the upload", &made));
+        }
+        let temp = made.stdout_text().trim_end_matches('\n').to_string();
+        let mut channel = self.route.channel().await?;
+        let lost = |e: std::io::Error| RemoteError {
+            kind: RemoteErrorKind::Unreachable,
+            message: format!("the upload of {path} was cut: {e}; the file on the host is as it was"),
+            help: None,
+        };
+        let line = format!("echo go; cat >{} && echo done\n", super::quote::quote(&temp));
+        channel.stdin.write_all(line.as_bytes()).await.map_err(lost)?;
+        let send = async {
+            match content {
+                Content::Text(text) => channel.stdin.write_all(text.as_bytes()).await?,
+                Content::Bytes(bytes) => channel.stdin.write_all(bytes).await?,
+                Content::Operator { path, .. } => {
+                    let mut file = tokio::fs::File::open(path).await?;
+                    tokio::io::copy(&mut file, &mut channel.stdin).await?;
+                }
+                Content::Host { .. } => {}
+            }
+            channel.stdin.shutdown().await?;
+            drop(std::mem::replace(&mut channel.stdin, Box::new(tokio::io::sink())));
+            Ok::<(), std::io::Error>(())
+        };
+        let mut said = Vec::new();
+        let mut complaint = Vec::new();
+        let (sent, _, _) = tokio::join!(
+            send,
+            channel.stdout.read_to_end(&mut said),
+            channel.stderr.read_to_end(&mut complaint),
+        );
+        if !String::from_utf8_lossy(&said).trim_end().ends_with("done") {
+            self.run(&format!("rm -f -- {}", super::quote::quote(&temp)), "CLEAN").await.ok();
+            let why = String::from_utf8_lossy(&complaint).trim().to_string();
+            return Err(match sent {
+                Err(e) if why.is_empty() => lost(e),
+                _ => RemoteError {
+                    kind: RemoteErrorKind::Refused,
+                    message: format!("can't write {path}: {why}; the file on the host is as it was"),
+                    help: None,
+                },
+            });
+        }
+        Ok(temp)
+    }
+}
+
+#[async_trait]
+impl Host for ShellHost {
+    async fn observe(&self, question: Observation) -> Result<Answer, RemoteError> {
+        if matches!(question, Observation::Probe(_)) {
+            return self.ask(&question).await;
+        }
+        let cell = self.memory.cell(&self.user, &question);
+        // An equal question in flight is asked once; a failed one isn't remembered.
+        let answer = cell.get_or_try_init(|| self.ask(&question)).await.cloned();
+        if answer.is_err() {
+            self.memory.forget_question(&self.user, &question);
+        }
+        answer
+    }
+
+    async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
+        let applied = match effect {
+            Effect::Write { .. } => self.write(effect).await,
+            _ => self.run(&script::with_stat(effect, script::effect(effect)), label(effect)).await,
+        };
+        // Also when it failed: part of it may have happened.
+        self.memory.forget(effect);
+        let mut output = applied?;
+        if output.success() {
+            take_stat(effect, &mut output)?;
+        }
+        let (kind, ok) = match (effect, output.status) {
+            (Effect::Run(_), _) | (_, 0) => (RemoteErrorKind::Refused, true),
+            (_, 9) => (RemoteErrorKind::Conflict, false),
+            _ => (RemoteErrorKind::Refused, false),
+        };
+        if ok { Ok(output) } else { Err(self.error(kind, label(effect), &output)) }
+    }
+
+    async fn download(&self, path: &str) -> Result<Box<dyn AsyncRead + Send + Unpin>, RemoteError> {
+        let mut channel = self.route.channel().await?;
+        let go = super::shell::token();
+        let path = super::quote::quote(path);
+        let line = format!(
+            "if [ -r {path} ] && [ -f {path} ]; then echo {go}; exec cat <{path}; else echo no-{go}; fi\n"
+        );
+        channel.stdin.write_all(line.as_bytes()).await.map_err(|e| local_error(e.to_string()))?;
+        channel.stdin.flush().await.map_err(|e| local_error(e.to_string()))?;
+        let mut head = Vec::new();
+        loop {
+            let byte = channel.stdout.read_u8().await.map_err(|e| RemoteError {
+                kind: RemoteErrorKind::Unreachable,
+                message: format!("the download of {path} was cut: {e}"),
+                help: None,
+            })?;
+            head.push(byte);
+            let text = String::from_utf8_lossy(&head);
+            if text.ends_with(&format!("no-{go}\n")) {
+                return Err(RemoteError {
+                    kind: RemoteErrorKind::Refused,
+                    message: format!("{path} is not a file that {} may read", self.user),
+                    help: None,
+                });
+            }
+            if text.ends_with(&format!("{go}\n")) {
+                return Ok(Box::new(Download {
+                    stdout: channel.stdout,
+                    _keep: channel.keep,
+                    _stdin: channel.stdin,
+                }));
+            }
+        }
+    }
+
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
+        self.route.connect(host, port).await
+    }
+
+    fn user(&self) -> &str {
+        &self.user
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Bytes of a file, with what keeps their channel open.
+struct Download {
+    stdout: Box<dyn AsyncRead + Send + Unpin>,
+    _keep: Box<dyn std::any::Any + Send>,
+    _stdin: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
+}
+
+impl AsyncRead for Download {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.stdout).poll_read(cx, buffer)
+    }
+}
+
+/// Moves the last line of a file effect's output into `stat`.
+fn take_stat(effect: &Effect, output: &mut Output) -> Result<(), RemoteError> {
+    let path = match effect {
+        Effect::Write { path, .. }
+        | Effect::Directory { path, .. }
+        | Effect::Touch { path, .. }
+        | Effect::Attributes { path, .. }
+        | Effect::Link { path, .. } => path,
+        _ => return Ok(()),
+    };
+    let text = output.stdout.trim_ascii_end();
+    let at = text.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    output.stat = parse_stat(path, &text[at..])?.map(Arc::new);
+    output.stdout.truncate(at);
+    Ok(())
+}
+
+fn label(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Write { .. } => "WRITE",
+        Effect::Attributes { .. } => "ATTRIBUTES",
+        Effect::Directory { .. } => "MKDIR",
+        Effect::Link { .. } => "LINK",
+        Effect::Touch { .. } => "TOUCH",
+        Effect::Remove { .. } => "REMOVE",
+        Effect::Rename { .. } => "RENAME",
+        Effect::Run(_) => "RUN",
+        Effect::Http(_) => "HTTP",
+        Effect::Fetch { .. } => "FETCH",
+    }
+}
+
+fn local_error(message: String) -> RemoteError {
+    RemoteError { kind: RemoteErrorKind::Refused, message, help: None }
+}
+
+fn unreadable(line: &str) -> RemoteError {
+    local_error(format!("the host's answer could not be read: {line:?}"))
+}
+
+fn parse_stat(path: &str, answer: &[u8]) -> Result<Option<Stat>, RemoteError> {
+    let text = String::from_utf8_lossy(answer);
+    let line = text.trim_end_matches('\n');
+    if line == "none" {
+        return Ok(None);
+    }
+    let mut stat = stat_line(line).ok_or_else(|| unreadable(line))?;
+    stat.path = path.to_string();
+    Ok(Some(stat))
+}
+
+/// `mode(hex) uid gid size atime mtime ctime inode device links owner group ,access text target
+/// checksum [path]`
+fn stat_line(line: &str) -> Option<Stat> {
+    use base64::Engine;
+    let mut words = line.splitn(17, ' ');
+    let mut next = || words.next();
+    let raw = u32::from_str_radix(next()?, 16).ok()?;
+    let kind = match raw & 0o170000 {
+        0o040000 => FileKind::Directory,
+        0o120000 => FileKind::Link,
+        0o010000 => FileKind::Fifo,
+        0o140000 => FileKind::Socket,
+        0o060000 => FileKind::Block,
+        0o020000 => FileKind::Char,
+        _ => FileKind::File,
+    };
+    let decoded = |word: &str| -> Option<String> {
+        if word == "-" {
+            return Some(String::new());
+        }
+        let bytes = base64::engine::general_purpose::STANDARD.decode(word).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let name = |word: &str| if word == "UNKNOWN" { String::new() } else { word.to_string() };
+    let mut stat = Stat { kind, mode: raw & 0o7777, ..Stat::default() };
+    stat.uid = next()?.parse().ok()?;
+    stat.gid = next()?.parse().ok()?;
+    stat.size = next()?.parse().ok()?;
+    stat.atime = next()?.parse().ok()?;
+    stat.mtime = next()?.parse().ok()?;
+    stat.ctime = next()?.parse().ok()?;
+    stat.inode = next()?.parse().ok()?;
+    stat.device = next()?.parse().ok()?;
+    stat.links = next()?.parse().ok()?;
+    stat.owner = name(next()?);
+    stat.group = name(next()?);
+    let access = next()?;
+    stat.readable = access.contains('r');
+    stat.writable = access.contains('w');
+    stat.executable = access.contains('x');
+    stat.link_text = decoded(next()?)?;
+    stat.link_target = decoded(next()?)?;
+    stat.checksum = Some(next()?.to_string()).filter(|c| c != "-");
+    if let Some(path) = next() {
+        stat.path = path.to_string();
+    }
+    Some(stat)
+}
+
+fn parse_read(path: &str, mut answer: Vec<u8>) -> Result<FileRead, RemoteError> {
+    let end = answer.iter().position(|b| *b == b'\n').unwrap_or(answer.len());
+    let stat = parse_stat(path, &answer[..end])?;
+    answer.drain(..(end + 1).min(answer.len()));
+    Ok(FileRead { stat, content: answer })
+}
+
+fn parse_list(answer: &[u8]) -> Result<Vec<Stat>, RemoteError> {
+    let text = String::from_utf8_lossy(answer);
+    text.lines().map(|line| stat_line(line).ok_or_else(|| unreadable(line))).collect()
+}
+
+/// SHA-256 as lower-case hex, for expectations.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,242 @@
+//! Observations and effects as scripts for the host's `sh`. Pure text.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::quote::quote;
+use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program};
+
+/// Payloads up to this many bytes travel inside the script, as one encoded line.
+pub const INLINE: usize = 48 << 10;
+
+/// Shells whose scripts may be handed over on a descriptor instead of the argument list, where a
+/// process list would show them.
+const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"];
+
+pub fn checksum_name(checksum: Checksum) -> &'static str {
+    match checksum {
+        Checksum::Md5 => "md5",
+        Checksum::Sha1 => "sha1",
+        Checksum::Sha224 => "sha224",
+        Checksum::Sha256 => "sha256",
+        Checksum::Sha384 => "sha384",
+        Checksum::Sha512 => "sha512",
+    }
+}
+
+pub fn observation(question: &Observation) -> String {
+    match question {
+        Observation::Stat { path, follow, checksum } => {
+            let algorithm = checksum.map_or("-", checksum_name);
+            format!("s_stat {} {} {algorithm}", quote(path), u8::from(*follow))
+        }
+        Observation::Read { path, max } => format!("s_read {} {max}", quote(path)),
+        Observation::List { path, recurse } => format!("s_list {} {}", quote(path), u8::from(*recurse)),
+        Observation::Query(command) | Observation::Probe(command) => run(command, None),
+    }
+}
+
+/// `base64` text decoded to stdout. `echo` is built in everywhere and the alphabet is safe for it,
+/// so nothing shows in a process list.
+pub fn decoded(bytes: &[u8]) -> String {
+    format!("echo {} | base64 -d", STANDARD.encode(bytes))
+}
+
+fn option(value: &Option<String>) -> String {
+    value.as_deref().map_or("-".into(), quote)
+}
+
+fn expectation(expect: &Expect) -> &str {
+    match expect {
+        Expect::Anything => "any",
+        Expect::Absent => "absent",
+        Expect::Sha256(hash) => hash,
+    }
+}
+
+/// Fills a temporary file beside the target and puts it in place. `fill` writes to `"$s_tmp"`.
+pub fn write(effect: &Effect, fill: &str) -> String {
+    let Effect::Write { path, attributes, expect, validate, backup, .. } = effect else {
+        return String::new();
+    };
+    let validate = validate.as_ref().map(|v| format!(" {}", quote(v))).unwrap_or_default();
+    format!(
+        "s_to=$(s_real {path}) || exit 1\n\
+         s_tmp=$(s_temp \"$s_to\") || exit 1\n\
+         {{ {fill}; }} || {{ s_s=$?; rm -f -- \"$s_tmp\"; exit $s_s; }}\n\
+         s_install \"$s_tmp\" \"$s_to\" {mode} {owner} {group} {expect} {backup}{validate} || exit $?\n\
+         {times}",
+        path = quote(path),
+        mode = option(&attributes.mode),
+        owner = option(&attributes.owner),
+        group = option(&attributes.group),
+        expect = expectation(expect),
+        backup = u8::from(*backup),
+        times = times("\"$s_to\"", attributes),
+    )
+}
+
+/// `touch` for the times that are given.
+fn times(path: &str, attributes: &Attributes) -> String {
+    let stamp = |flag: &str, seconds: Option<f64>| {
+        seconds.map_or(String::new(), |s| format!("touch {flag} -d @{s} -- {path} || exit 1\n"))
+    };
+    format!("{}{}", stamp("-m", attributes.mtime), stamp("-a", attributes.atime))
+}
+
+fn attributes(path: &str, a: &Attributes) -> String {
+    format!("s_attributes {path} {} {} {}", option(&a.mode), option(&a.owner), option(&a.group))
+}
+
+/// The script of an effect that needs no payload.
+pub fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Attributes { path, attributes: a, recurse, follow } => {
+            let p = quote(path);
+            let mut script = String::new();
+            if *recurse {
+                let mut change = |tool: &str, value: &Option<String>| {
+                    if let Some(value) = value {
+                        script.push_str(&format!("{tool} -R -- {} {p} || exit 1\n", quote(value)));
+                    }
+                };
+                change("chown", &a.owner);
+                change("chgrp", &a.group);
+                change("chmod", &a.mode);
+            } else if !*follow {
+                if let Some(owner) = &a.owner {
+                    script.push_str(&format!("chown -h -- {} {p} || exit 1\n", quote(owner)));
+                }
+                if let Some(group) = &a.group {
+                    script.push_str(&format!("chgrp -h -- {} {p} || exit 1\n", quote(group)));
+                }
+                if let Some(mode) = &a.mode {
+                    // A link has no mode of its own.
+                    script.push_str(&format!("[ -h {p} ] || chmod -- {} {p} || exit 1\n", quote(mode)));
+                }
+            } else {
+                script.push_str(&format!("{} || exit 1\n", attributes(&p, a)));
+            }
+            script + &times(&p, a)
+        }
+        Effect::Directory { path, attributes: a } => {
+            let p = quote(path);
+            // Every directory made here gets the attributes, as Ansible does; parents that exist
+            // keep theirs.
+            format!(
+                "s_made=; s_d={p}\n\
+                 while [ ! -d \"$s_d\" ]; do s_made=\"$s_d$n$s_made\"; case $s_d in */*) s_d=${{s_d%/*}} ;; *) s_d=. ;; esac; [ -n \"$s_d\" ] || s_d=/; done\n\
+                 mkdir -p -- {p} || exit 1\n\
+                 s_ifs=$IFS; IFS=$n; for s_d in $s_made; do IFS=$s_ifs; {} || exit 1; done; IFS=$s_ifs\n\
+                 {} || exit 1\n{}",
+                attributes("\"$s_d\"", a),
+                attributes(&p, a),
+                times(&p, a)
+            )
+        }
+        Effect::Link { path, target, hard, force } => {
+            let (p, t) = (quote(path), quote(target));
+            let kind = if *hard { "" } else { "-s" };
+            let tmp = format!("{path}.seqn-link");
+            match force {
+                // Replaced in one step, so that nobody finds it missing.
+                true => format!(
+                    "if [ -d {p} ] && [ ! -h {p} ]; then rmdir -- {p} || exit 1; fi\n\
+                     rm -f -- {tmp}; ln {kind} -- {t} {tmp} && {{ mv -f -T -- {tmp} {p} 2>/dev/null || {{ rm -f -- {p} && mv -f -- {tmp} {p}; }}; }}",
+                    tmp = quote(&tmp)
+                ),
+                false => format!("ln {kind} -- {t} {p}"),
+            }
+        }
+        Effect::Touch { path, attributes: a } => {
+            let p = quote(path);
+            let touch = match a.mtime.is_none() && a.atime.is_none() {
+                true => format!("touch -- {p} || exit 1\n"),
+                false => format!("[ -e {p} ] || touch -- {p} || exit 1\n"),
+            };
+            format!("{touch}{} || exit 1\n{}", attributes(&p, a), times(&p, a))
+        }
+        Effect::Remove { path, recurse } => {
+            let p = quote(path);
+            match recurse {
+                true => format!("rm -rf -- {p}"),
+                false => {
+                    format!("if [ -d {p} ] && [ ! -h {p} ]; then rmdir -- {p}; else rm -f -- {p}; fi")
+                }
+            }
+        }
+        Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
+        Effect::Run(command) => run(command, Some("")),
+        Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),
+    }
+}
+
+/// Tells what is at an effect's path after it, as the last line.
+pub fn with_stat(effect: &Effect, script: String) -> String {
+    let (path, follow) = match effect {
+        Effect::Write { path, .. } | Effect::Directory { path, .. } | Effect::Touch { path, .. } => (path, 1),
+        Effect::Attributes { path, follow, .. } => (path, u8::from(*follow)),
+        Effect::Link { path, .. } => (path, 0),
+        _ => return script,
+    };
+    // In a shell of its own: the effect's way out must not skip it.
+    format!("(\n{script}\n) || exit $?\ns_stat {} {follow} -\n", quote(path))
+}
+
+/// A command. With `isolated`, its output goes through files of its own, so that what a child that
+/// it leaves behind prints later can't reach the next command's output.
+pub fn run(command: &Command, isolated: Option<&str>) -> String {
+    let mut script = String::new();
+    if let Some(umask) = &command.umask {
+        script.push_str(&format!("umask {}\n", quote(umask)));
+    }
+    for (name, value) in &command.env {
+        script.push_str(&format!("export {name}={}\n", quote(value)));
+    }
+    if let Some(dir) = &command.chdir {
+        script.push_str(&format!(
+            "cd -- {dir} || {{ echo \"can't change to the directory\" {dir} >&2; exit 1; }}\n",
+            dir = quote(dir)
+        ));
+    }
+    let program = match &command.program {
+        Program::Argv(words) => {
+            let words: Vec<String> = words.iter().map(|w| quote(w)).collect();
+            // `command` keeps functions and aliases of this shell out of it.
+            format!("command {}", words.join(" "))
+        }
+        Program::Shell { script, executable } => {
+            let name = executable.rsplit('/').next().unwrap_or(executable);
+            if script.is_secret() && SHELLS.contains(&name) {
+                // A pipe, not a here-document: some shells keep those in /tmp.
+                format!(
+                    "{{ exec 4<&0; {script} | {{ exec 3<&0 0<&4 4<&-; {exe} -c 'eval \"$(cat <&3)\" 3<&-'; }}; }}",
+                    exe = quote(executable),
+                    script = decoded(script.as_bytes())
+                )
+            } else {
+                format!("{} -c {}", quote(executable), quote(script))
+            }
+        }
+    };
+    let program = match &command.stdin {
+        Some(text) => format!("{} | {{ {program}\n}}", decoded(text.as_bytes())),
+        None => program,
+    };
+    let program = match command.timeout {
+        None => program,
+        Some(limit) => format!(
+            "({program}) & s_pid=$!\n(sleep {limit}; kill -TERM $s_pid; sleep 2; kill -KILL $s_pid) >/dev/null 2>&1 & s_guard=$!\n\
+             wait $s_pid; s_st=$?; kill $s_guard 2>/dev/null; (exit $s_st)",
+            limit = limit.as_secs_f64().ceil()
+        ),
+    };
+    match isolated {
+        None => format!("{script}{program}\n"),
+        Some(_) => format!(
+            "s_o=$(s_scratch) || exit 1\nexec 5>\"$s_o/out\" 6>\"$s_o/err\"\n\
+             ({script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
+             cat <\"$s_o/out\"; cat <\"$s_o/err\" >&2; rm -rf -- \"$s_o\"; exit $s_st\n"
+        ),
+    }
+}

@@ -1,0 +1,5 @@
+//! What opens channels to a host.
+
+pub mod local;
+pub mod native;
+pub mod openssh;

@@ -1,0 +1,306 @@
+//! The user's own `ssh`: a master that we start with their options, keys, agent and known_hosts,
+//! whose socket the openssh crate then uses. It lives no longer than we do.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::remote::askpass::Askpass;
+use crate::remote::connections::{Connection, Link};
+use crate::remote::shell::Channel;
+use crate::remote::{RemoteError, RemoteErrorKind, Stream};
+
+/// sshd refuses more than 10 sessions by default (MaxSessions); we stay below.
+const MOST_CHANNELS: usize = 8;
+
+/// A running master connection.
+pub struct Master {
+    session: Arc<openssh::Session>,
+    child: Mutex<Option<Child>>,
+    socket: PathBuf,
+    /// Holds the socket; removed with us.
+    _dir: tempfile::TempDir,
+    channels: Arc<Semaphore>,
+    place: String,
+}
+
+impl Master {
+    /// Connects and authenticates.
+    ///
+    /// # Errors
+    /// With what `ssh` said, put into words: unreachable, unknown or changed host key, refused.
+    pub async fn start(connection: &Connection) -> Result<Master, RemoteError> {
+        let unreachable =
+            |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
+        // Short: a socket's path has about 100 bytes.
+        let dir = tempfile::Builder::new()
+            .prefix("seqn-")
+            .tempdir()
+            .map_err(|e| unreachable(format!("can't make a temporary folder: {e}")))?;
+        let socket = dir.path().join("s");
+        let askpass = match &connection.password {
+            Some(password) => Some(Askpass::start(dir.path(), password.clone())?),
+            None => None,
+        };
+        let mut command = master_command(connection, &socket);
+        if let Some(askpass) = &askpass {
+            askpass.prepare(&mut command);
+        }
+        let mut child = command.spawn().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => unreachable("there is no ssh on this machine".into())
+                .with_help("install the OpenSSH client, or use the built-in one: -c native"),
+            _ => unreachable(format!("can't start ssh: {e}")),
+        })?;
+        let Some(mut stderr) = child.stderr.take() else {
+            return Err(unreachable("ssh was started without pipes".into()));
+        };
+        let limit =
+            connection.timeout + Duration::from_secs(if connection.password.is_some() { 30 } else { 20 });
+        let mut said = Vec::new();
+        let ready = async {
+            loop {
+                if socket.exists() {
+                    return Ok(());
+                }
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Err(Some(status));
+                }
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(limit, ready) => outcome.unwrap_or(Err(None)),
+            // Reads along, so that a talkative ssh is never blocked; ends when ssh does.
+            _ = async { stderr.read_to_end(&mut said).await.ok(); std::future::pending::<()>().await } => Err(None),
+        };
+        match outcome {
+            Ok(()) => {
+                // Whatever else ssh says must not block it.
+                tokio::spawn(async move {
+                    let mut rest = [0u8; 1024];
+                    while matches!(stderr.read(&mut rest).await, Ok(n) if n > 0) {}
+                });
+                Ok(Master {
+                    session: Arc::new(openssh::Session::resume_mux(socket.clone().into_boxed_path(), None)),
+                    child: Mutex::new(Some(child)),
+                    socket,
+                    _dir: dir,
+                    channels: Arc::new(Semaphore::new(MOST_CHANNELS)),
+                    place: connection.place(),
+                })
+            }
+            Err(status) => {
+                stderr.read_to_end(&mut said).await.ok();
+                let said = String::from_utf8_lossy(&said).trim().to_string();
+                Err(explain(connection, &said, status.is_none()))
+            }
+        }
+    }
+
+    fn lost(&self, why: impl std::fmt::Display) -> RemoteError {
+        RemoteError {
+            kind: RemoteErrorKind::Unreachable,
+            message: format!("no channel to {} could be opened: {why}", self.place),
+            help: None,
+        }
+    }
+}
+
+fn master_command(connection: &Connection, socket: &Path) -> Command {
+    let mut command = Command::new("ssh");
+    command.arg("-M").arg("-N").arg("-T").arg("-S").arg(socket);
+    let mut option = |text: String| {
+        command.arg("-o").arg(text);
+    };
+    option("ControlPersist=no".into());
+    option("LogLevel=ERROR".into());
+    option(format!("ConnectTimeout={}", connection.timeout.as_secs().max(1)));
+    option("ServerAliveInterval=15".into());
+    option("ServerAliveCountMax=4".into());
+    match connection.password {
+        Some(_) => {
+            option("NumberOfPasswordPrompts=1".into());
+            option("PreferredAuthentications=password,keyboard-interactive".into());
+        }
+        // Nobody can answer a question in the middle of a run.
+        None => option("BatchMode=yes".into()),
+    }
+    option(format!("StrictHostKeyChecking={}", if connection.host_key_checking { "yes" } else { "no" }));
+    if let Some(key) = &connection.private_key {
+        option(format!("IdentityFile=\"{}\"", key.display()));
+        option("IdentitiesOnly=yes".into());
+    }
+    if let Some(port) = connection.port {
+        option(format!("Port={port}"));
+    }
+    if let Some(user) = &connection.user {
+        command.arg("-l").arg(user);
+    }
+    command.args(&connection.ssh_args).arg("--").arg(&connection.address);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    // SAFETY: prctl is async-signal-safe; the master ends when we do, however we end.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
+    }
+    command
+}
+
+/// What ssh said, in words that tell what to do.
+fn explain(connection: &Connection, said: &str, timed_out: bool) -> RemoteError {
+    let place = connection.place();
+    let port = connection.port.map(|p| format!(" -p {p}")).unwrap_or_default();
+    let plain = |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
+    if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        return plain(format!(
+            "the host key of {} has CHANGED: this may be another machine, or somebody in between",
+            connection.address
+        ))
+        .with_help(format!(
+            "if the host was set up anew, check its key there, then: ssh-keygen -R {}",
+            match connection.port {
+                Some(port) if port != 22 => format!("'[{}]:{port}'", connection.address),
+                _ => connection.address.clone(),
+            }
+        ));
+    }
+    if said.contains("Host key verification failed") {
+        return plain(format!("the host key of {} is not known", connection.address)).with_help(format!(
+            "connect once by hand and compare the fingerprint: ssh{port} {}",
+            connection.address
+        ));
+    }
+    if said.contains("Permission denied") {
+        let tried = match (&connection.password, &connection.private_key) {
+            (Some(_), _) => "the password".to_string(),
+            (None, Some(key)) => format!("the key {}", key.display()),
+            (None, None) => "the keys of the agent and of ~/.ssh".to_string(),
+        };
+        return plain(format!("{place} refused the login with {tried}: {}", last_line(said))).with_help(
+            "check the user (-u, ansible_user) and the key (--private-key), or give a password with -k",
+        );
+    }
+    if said.contains("bad permissions") || said.contains("UNPROTECTED PRIVATE KEY") {
+        return plain("the private key can be read by others, so ssh ignores it".into())
+            .with_help("chmod 600 the key file");
+    }
+    let what = match said {
+        s if s.contains("Connection refused") => "nothing listens there (connection refused)".to_string(),
+        s if s.contains("Could not resolve") => "the name can't be resolved".to_string(),
+        s if s.contains("timed out") || timed_out => {
+            format!("no answer within {} s", connection.timeout.as_secs())
+        }
+        "" => "ssh ended without a word".to_string(),
+        other => other.to_string(),
+    };
+    plain(format!("Failed to connect to the host via ssh: {place}: {what}"))
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text).trim()
+}
+
+#[async_trait]
+impl Link for Master {
+    async fn open(&self, command: &str) -> Result<Channel, RemoteError> {
+        let permit = self.channels.clone().acquire_owned().await.map_err(|e| self.lost(e))?;
+        let mut remote = self.session.clone().arc_raw_command(command);
+        remote.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+        let mut child = remote.spawn().await.map_err(|e| self.lost(e))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin().take(), child.stdout().take(), child.stderr().take())
+        else {
+            return Err(self.lost("it has no streams"));
+        };
+        Ok(Channel {
+            stdin: Box::new(stdin),
+            stdout: Box::new(stdout),
+            stderr: Box::new(stderr),
+            keep: Box::new((child, permit)),
+        })
+    }
+
+    /// `ssh -W` through the master: sshd connects.
+    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let mut child = Command::new("ssh")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-W", &address, "--", "seqn-play"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| self.lost(e))?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(self.lost("it has no streams"));
+        };
+        Ok(Box::new(Forwarded { joined: tokio::io::join(stdout, stdin), _child: child }))
+    }
+
+    async fn close(&self) {
+        if let Some(mut child) = self.child.lock().await.take() {
+            // SIGTERM lets ssh close the connection in order; it is killed if it doesn't.
+            if let Some(pid) = child.id() {
+                // SAFETY: our own child, not yet waited for.
+                unsafe { libc::kill(pid as i32, libc::SIGTERM) };
+            }
+            if tokio::time::timeout(Duration::from_secs(2), child.wait()).await.is_err() {
+                child.kill().await.ok();
+            }
+        }
+    }
+}
+
+/// The two pipes of a forwarding `ssh`, as one stream.
+struct Forwarded {
+    joined: tokio::io::Join<tokio::process::ChildStdout, tokio::process::ChildStdin>,
+    _child: Child,
+}
+
+impl tokio::io::AsyncRead for Forwarded {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.joined).poll_read(cx, buffer)
+    }
+}
+
+impl tokio::io::AsyncWrite for Forwarded {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::pin::Pin::new(&mut self.joined).poll_write(cx, bytes)
+    }
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.joined).poll_flush(cx)
+    }
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.joined).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,369 @@
+//! The kind `sandbox`: the same VPS from local processes, for machines without a Docker engine.
+//!
+//! An SSH server lets `ops` in to a real shell, on whose PATH a strict stand-in for `docker` runs
+//! the Compose project's services as processes, with real Postgres servers on loopback addresses
+//! of their own. Nothing is isolated: whoever logs in is the user who raised it, also after `sudo`.
+
+pub mod client;
+pub mod docker;
+pub mod machine;
+pub mod postgres;
+pub mod process;
+mod ssh;
+pub mod sudo;
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use russh::keys::ssh_key::LineEnding;
+use serde::{Deserialize, Serialize};
+
+use self::docker::container::Container;
+use self::machine::{Machine, POSTGRES_IMAGE, SERVICES_IMAGE};
+use self::postgres::{Postgres, TOOLS, free_shared_memory, is_our_dir};
+use self::process::{MARK, Process, marked, start_daemon, tell_starter};
+pub use self::ssh::{Faults, SshConfig, SshServer, generate_key, known_hosts_line};
+use crate::docker::ensure_programs;
+use crate::place::{Place, make_dir, write_private};
+use crate::ports::Ports;
+use crate::project::{LOGIN_USER, Project, Secrets, random};
+use crate::raised::{Kind, Raised};
+use crate::system::run;
+use crate::timed;
+
+const USER: &str = "ops";
+
+/// Whoever listens here holds the loopback network.
+const NETWORK_CLAIM: u16 = 65_000;
+
+/// What the SSH daemon serves; it reads this at its start.
+#[derive(Serialize, Deserialize)]
+struct Sshd {
+    port: u16,
+    password: String,
+    host_key: PathBuf,
+    authorized_keys: PathBuf,
+    home: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// What the SSH daemon says when it serves.
+#[derive(Serialize, Deserialize)]
+struct Serving {
+    port: u16,
+    /// Three bytes of a loopback network that no other sandbox has.
+    network: String,
+}
+
+pub fn up(place: &Place) -> Result<Raised> {
+    ensure_programs(&[("ssh", "openssh-client"), ("age", "age"), ("age-keygen", "age"), ("curl", "curl")])?;
+    let postgres = find_postgres()?;
+    let mut ports = Ports::take(5)?;
+    let sudo_password = random(24)?;
+    let secrets = Secrets::fresh()?;
+
+    let run_dir = run_dir(place);
+    make_run_dir(&run_dir)?;
+    let mut machine = Machine {
+        name: place.name().to_owned(),
+        dir: place.machine(),
+        run: run_dir,
+        network: String::new(),
+        standin: place.machine().join("lib/seqn-standin"),
+        postgres,
+    };
+    install_programs(&machine)?;
+
+    let private_key = place.operator().join("id_ed25519");
+    let ssh = timed("sshd", || start_sshd(place, &machine, &sudo_password, &private_key, ports.next()?))?;
+    machine.network = ssh.network;
+    machine.save()?;
+
+    let age_identity = place.operator().join("age-identity.txt");
+    run(Command::new("age-keygen").arg("-o").arg(&age_identity))?;
+    let age_recipient = run(Command::new("age-keygen").arg("-y").arg(&age_identity))?;
+    let project = Project {
+        name: place.name().to_owned(),
+        postgres_image: POSTGRES_IMAGE.to_owned(),
+        services_image: SERVICES_IMAGE.to_owned(),
+        api_port: ports.next()?,
+        authentik_port: ports.next()?,
+        silver_pg_port: ports.next()?,
+        authentik_pg_port: ports.next()?,
+        age_recipient: age_recipient.trim().to_owned(),
+    };
+    let dir = place.project();
+    project.write(&dir, &secrets)?;
+
+    let raised = Raised {
+        kind: Kind::Sandbox,
+        name: place.name().to_owned(),
+        ssh_host: "127.0.0.1".to_owned(),
+        ssh_port: ssh.port,
+        ssh_user: USER.to_owned(),
+        sudo_password,
+        nopasswd_user: None,
+        private_key,
+        known_hosts: place.operator().join("known_hosts"),
+        compose_project: project.name,
+        backup_dir: dir.join("backups/local"),
+        offsite_dir: dir.join("backups/offsite"),
+        project_dir: dir,
+        api_url: format!("http://127.0.0.1:{}", project.api_port),
+        authentik_url: format!("http://127.0.0.1:{}", project.authentik_port),
+        silver_pg_port: Some(project.silver_pg_port),
+        authentik_pg_port: Some(project.authentik_pg_port),
+        age_identity,
+        age_recipient: project.age_recipient,
+        login_user: LOGIN_USER.to_owned(),
+        login_password: secrets.login,
+    };
+    timed("services", || start_services(&raised))?;
+    Ok(raised)
+}
+
+/// The machine's own Postgres, from Debian's package where it is missing and can be installed.
+fn find_postgres() -> Result<Postgres> {
+    if Postgres::find().is_err() {
+        ensure_programs(&[("postgres", "postgresql")])?;
+    }
+    Postgres::find()
+}
+
+/// Short, and derived from the name, so that what a killed `up` left is found again.
+fn run_dir(place: &Place) -> PathBuf {
+    Path::new("/tmp").join(place.name())
+}
+
+fn make_run_dir(dir: &Path) -> Result<()> {
+    // Not recursive: it must be new, since anybody can make such a directory in /tmp.
+    fs::DirBuilder::new()
+        .mode(0o711)
+        .create(dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
+    for part in ["volumes", "sockets"] {
+        let part = dir.join(part);
+        make_dir(&part, 0o711)?;
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o711))?;
+    }
+    Ok(())
+}
+
+/// Puts the sandbox's own programs where its users look for them. They are links or copies, so
+/// that a rebuild doesn't change a machine that runs.
+fn install_programs(machine: &Machine) -> Result<()> {
+    let lib = machine.dir.join("lib");
+    for dir in [&lib, &machine.bin(), &machine.postgres_bin(), &machine.docker()] {
+        make_dir(dir, 0o755)?;
+    }
+    link(&sibling("seqn-standin")?, &machine.standin)?;
+    link(&sibling("seqn-sandbox")?, &machine.program())?;
+    for name in ["docker", "sudo"] {
+        link(&machine.program(), &machine.bin().join(name))?;
+    }
+    for tool in TOOLS {
+        if machine.postgres.bin.join(tool).is_file() {
+            link(&machine.program(), &machine.postgres_bin().join(tool))?;
+        }
+    }
+    Ok(())
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+/// A program that was built beside the running one; tests run one directory below.
+fn sibling(name: &str) -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("cannot tell which program this is")?;
+    let mut dirs = exe.ancestors().skip(1).take(2);
+    match dirs.find(|dir| dir.join(name).is_file()) {
+        Some(dir) => Ok(dir.join(name)),
+        None => bail!("{name} is not beside {}; build the whole package", exe.display()),
+    }
+}
+
+fn start_sshd(
+    place: &Place,
+    machine: &Machine,
+    password: &str,
+    private_key: &Path,
+    port: u16,
+) -> Result<Serving> {
+    let home = place.disk().join("home").join(USER);
+    make_dir(&home, 0o755)?;
+    let host_key = generate_key()?;
+    let own_key = generate_key()?;
+    let host_key_file = machine.dir.join("ssh_host_ed25519_key");
+    let authorized_keys = machine.dir.join("authorized_keys");
+    write_private(&host_key_file, &host_key.to_openssh(LineEnding::LF)?)?;
+    write_private(private_key, &own_key.to_openssh(LineEnding::LF)?)?;
+    let public = own_key.public_key().to_openssh()? + "\n";
+    write_private(&private_key.with_extension("pub"), &public)?;
+    write_private(&authorized_keys, &public)?;
+
+    let path =
+        format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", machine.bin().display());
+    let mut environment = vec![("PATH".to_owned(), path), (MARK.to_owned(), machine.name.clone())];
+    // Where the prepared Postgres directories are kept, which needn't follow from HOME.
+    let cache = crate::place::cache_dir()?;
+    if let Some(cache) = cache.parent() {
+        environment.push(("XDG_CACHE_HOME".to_owned(), cache.display().to_string()));
+    }
+    let sshd = Sshd {
+        port,
+        password: password.to_owned(),
+        host_key: host_key_file,
+        authorized_keys,
+        home,
+        environment,
+    };
+    write_private(&sshd_record(&machine.dir), &serde_json::to_string(&sshd)?)?;
+    let mut command = Command::new(machine.program());
+    command.env(MARK, &machine.name).arg("sshd").arg(&machine.dir);
+    let ready = start_daemon(command, &machine.dir.join("sshd.log"))?.ready();
+    let serving: Serving = serde_json::from_str(&ready.context("the SSH server does not start")?)?;
+    let line = known_hosts_line(serving.port, host_key.public_key());
+    write_private(&place.operator().join("known_hosts"), &line)?;
+    Ok(serving)
+}
+
+fn sshd_record(dir: &Path) -> PathBuf {
+    dir.join("sshd.json")
+}
+
+/// The SSH daemon's process: serves until it is ended.
+pub fn serve_ssh(dir: &Path) -> Result<()> {
+    let start = || -> Result<(SshServer, TcpListener, Serving)> {
+        let sshd: Sshd = serde_json::from_str(&fs::read_to_string(sshd_record(dir))?)?;
+        let (claim, network) = claim_network()?;
+        let keys = fs::read_to_string(&sshd.authorized_keys)?;
+        let keys = keys.lines().map(russh::keys::PublicKey::from_openssh);
+        let server = SshServer::start(SshConfig {
+            port: sshd.port,
+            password: Some(sshd.password),
+            authorized_keys: keys.collect::<Result<_, _>>()?,
+            host_key: Some(russh::keys::load_secret_key(&sshd.host_key, None)?),
+            environment: sshd.environment,
+            ..SshConfig::new(USER, sshd.home)
+        })?;
+        let port = server.port();
+        Ok((server, claim, Serving { port, network }))
+    };
+    match start() {
+        Ok((_server, _claim, serving)) => {
+            tell_starter(&format!("ok {}", serde_json::to_string(&serving)?));
+            loop {
+                std::thread::park();
+            }
+        }
+        Err(error) => {
+            tell_starter(&format!("{error:#}"));
+            Err(error)
+        }
+    }
+}
+
+/// Takes a loopback network that no other sandbox has, for as long as the listener lives.
+fn claim_network() -> Result<(TcpListener, String)> {
+    for _ in 0..200 {
+        let letters = random(2)?.into_bytes();
+        let (Some(a), Some(b)) = (letters.first(), letters.get(1)) else {
+            continue;
+        };
+        // Letters and digits: 62 × 62 networks in 127.48.0.0 to 127.122.255.255.
+        let address = Ipv4Addr::new(127, *a, *b, 1);
+        if let Ok(claim) = TcpListener::bind((address, NETWORK_CLAIM)) {
+            return Ok((claim, format!("127.{a}.{b}")));
+        }
+    }
+    bail!("no loopback network is free")
+}
+
+fn start_services(raised: &Raised) -> Result<()> {
+    let dir = raised.project_dir.display();
+    let start = format!("cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 60");
+    run(raised.ssh().arg(start)).context("the services do not become healthy")?;
+    let probe = format!("curl -fsS -m 10 {}/healthz", raised.api_url);
+    run(raised.ssh().arg(probe)).context("silver-auth-api is healthy but not reached from the VPS")?;
+    Ok(())
+}
+
+/// Ends every process of the sandbox, and removes what lies outside of its directory. Needs no
+/// record: processes are found by a mark in their environment, the rest by name.
+pub fn down(place: &Place) -> Result<()> {
+    let mut rest = Vec::new();
+    if let Ok(machine) = Machine::load(&place.machine()) {
+        for container in Container::all(&machine)? {
+            let state = container.state(&machine);
+            // Postgres writes over its environment, so this record is how it is known.
+            rest.extend(state.child);
+            rest.extend(state.supervisor);
+        }
+    }
+    for _ in 0..20 {
+        rest.extend(marked(MARK, place.name()));
+        rest.retain(Process::is_alive);
+        if rest.is_empty() {
+            break;
+        }
+        process::end(&rest);
+    }
+    if let Some(left) = rest.iter().find(|process| process.is_alive()) {
+        bail!("process {} of {} can't be ended", left.pid, place.name());
+    }
+    let dir = run_dir(place);
+    match fs::symlink_metadata(&dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        _ if !is_our_dir(&dir) => bail!("{} is not ours; remove it first", dir.display()),
+        _ => {
+            free_shared_memory(&dir.join("volumes"));
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+    }
+}
+
+/// The last words of each part, for whoever must find out why `up` failed.
+pub fn show_logs(place: &Place) {
+    let Ok(machine) = Machine::load(&place.machine()) else {
+        return;
+    };
+    for container in Container::all(&machine).unwrap_or_default() {
+        let state = container.state(&machine);
+        let (status, health) = (state.status.word(), state.health_word());
+        crate::say(&format!("{}: {status} {health} {}", container.name, state.error));
+        for file in ["log", "supervisor.log"] {
+            let text = fs::read_to_string(container.dir(&machine).join(file)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(8).collect();
+            for line in lines.iter().rev() {
+                crate::say(&format!("  {line}"));
+            }
+        }
+    }
+}
+
+/// Removes the prepared Postgres directories, or with `list` only names them.
+pub fn clean(list: bool) -> Result<Vec<String>> {
+    let dir = crate::place::cache_dir()?.join("postgres");
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    if list {
+        return Ok(vec![format!("directory {}", dir.display())]);
+    }
+    let lock: File = crate::place::lock_file(&dir.join("lock"))?;
+    lock.lock()?;
+    fs::remove_dir_all(&dir)?;
+    Ok(vec![format!("removed directory {}", dir.display())])
+}
