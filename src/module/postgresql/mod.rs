@@ -8,5 +8,5 @@ pub mod statement;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod tests_server;
+pub(super) mod tests_server;
 pub mod user;

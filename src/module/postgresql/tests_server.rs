@@ -11,7 +11,7 @@ use crate::remote::{Output, Program};
 use crate::secret::scram::{self, Stored};
 
 /// A server of our own on a Unix socket and a loopback port, ended and removed when dropped.
-struct Server {
+pub struct Server {
     process: Child,
     dir: tempfile::TempDir,
     port: u16,
@@ -37,7 +37,7 @@ fn as_nobody(program: &Path) -> Command {
 }
 
 impl Server {
-    fn start() -> Option<Server> {
+    pub fn start() -> Option<Server> {
         let (Some(initdb), Some(postgres)) = (program("initdb"), program("postgres")) else {
             eprintln!("skipped: Postgres is not installed");
             return None;
@@ -82,7 +82,7 @@ impl Server {
         panic!("the server did not start: {}", server.log());
     }
 
-    fn connection(&self) -> Connection<'_> {
+    pub fn connection(&self) -> Connection<'_> {
         Connection { socket: self.dir.path().to_str(), port: Some(self.port), ..Default::default() }
     }
 
@@ -90,7 +90,7 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         answer(&run(&self.connection(), sql, false), "run").unwrap().trim_end().to_string()
     }
 
@@ -111,7 +111,7 @@ impl Server {
     }
 
     /// Whether `role` logs in over TCP with `password`.
-    fn accepts(&self, role: &str, password: &str) -> bool {
+    pub fn accepts(&self, role: &str, password: &str) -> bool {
         Command::new("psql")
             .args(["-X", "-w", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", role])
             .args(["-d", "postgres", "-c", "SELECT 1"])
