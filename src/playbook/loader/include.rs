@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::playbook::keywords::{Level, merged};
 use crate::playbook::{Action, IncludeRole, IncludeTasks, Item, Keywords, RoleFiles, Setting, Task};
+use crate::source::args::{parse_bool, scalar_text};
 use crate::source::{Diagnostic, Entry, Kind, Map, Node, Span, Text, Val};
 
 use super::action::{Called, first_line};
@@ -93,8 +94,13 @@ impl Load<'_> {
             Some(Setting::Fixed(value)) => value,
             Some(Setting::Template(text)) => {
                 let at = text.origin().unwrap_or(&called.span).clone();
-                self.error("wrong-type", format!("`{name}` of import_role can't be a template"), &at);
-                otherwise
+                let Some(word) = self.known_now(&text, &inner, &format!("`{name}`"), &at) else {
+                    return otherwise;
+                };
+                parse_bool(&word).unwrap_or_else(|| {
+                    self.error("bad-argument", format!("`{name}` must be a boolean, not `{word}`"), &at);
+                    otherwise
+                })
             }
         };
         let public = fixed("public", asked.public, true);
@@ -223,8 +229,7 @@ impl Load<'_> {
             Val::Bool(b) => Some(Setting::Fixed(b)),
             Val::Text(t) if t.is_template() => Some(Setting::Template(t)),
             other => {
-                let parsed = crate::source::args::scalar_text(&other)
-                    .and_then(|t| crate::source::args::parse_bool(&t));
+                let parsed = scalar_text(&other).and_then(|t| parse_bool(&t));
                 if parsed.is_none() {
                     let at = called.place(name);
                     self.error("bad-argument", format!("`{name}` must be a boolean, not {other:?}"), &at);
