@@ -33,6 +33,7 @@ mod postgresql_login;
 mod raw;
 mod replace;
 mod secret_search;
+mod setup;
 mod shell;
 mod slurp;
 mod stat;

@@ -53,11 +53,7 @@ impl Outcome {
 
 impl Bench {
     pub fn new() -> Bench {
-        Bench {
-            dir: tempfile::tempdir().unwrap(),
-            check: false,
-            environment: Vec::new(),
-        }
+        Bench { dir: tempfile::tempdir().unwrap(), check: false, environment: Vec::new() }
     }
 
     pub fn checking() -> Bench {
