@@ -17,16 +17,16 @@ pub mod plan;
 pub mod registry;
 pub mod text_edit;
 
+pub mod age_decrypt;
 mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
-mod fetch;
 mod dotenv_info;
+mod fetch;
 mod file;
 mod find;
 mod getent;
-pub mod age_decrypt;
 mod lineinfile;
 mod ping;
 mod postgresql_login;

@@ -1,68 +1,65 @@
-//! `setup`: facts of the host.
+//! `setup`: gathers facts, in one round trip.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Failure, Module, Plan, PlanCx, host_path};
+use super::{Failure, Module, Plan, PlanCx};
 use crate::remote::Command;
 use crate::vars::facts::Gather;
 
-/// Gathers facts (`ansible_distribution`, `ansible_default_ipv4`, …) in one round trip.
+/// Gathers facts about the host.
 pub struct Setup;
 
 /// Arguments of `setup`.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// `all`, `min`, `network`, `!hardware`, …
+    /// Which facts: `all`, `min`, `network`, `hardware`, `virtual`, …, or `!` and one of them.
     #[serde(default = "all")]
     pub gather_subset: Vec<String>,
-    /// Seconds for the whole gathering.
+    /// Seconds that one group of facts may take; gathering all may take six times as long.
     #[serde(default = "ten")]
     pub gather_timeout: u64,
-    /// Globs on fact names; none means everything.
+    /// Globs on fact names; empty means all.
     #[serde(default)]
     pub filter: Vec<String>,
-    /// Where the host's own facts (`*.fact`) lie.
-    #[serde(default = "fact_path")]
+    /// Folder of the host with local facts (`*.fact`).
+    #[serde(default = "facts_d")]
     pub fact_path: String,
 }
 
 fn all() -> Vec<String> {
     vec!["all".into()]
 }
+
 fn ten() -> u64 {
     10
 }
-fn fact_path() -> String {
+
+fn facts_d() -> String {
     "/etc/ansible/facts.d".into()
 }
-
-/// The script of all facts is one command; Ansible's limit is for each collector.
-const COLLECTORS_AT_ONCE: u64 = 6;
 
 impl Module for Setup {
     type Args = Args;
     const NAME: &'static str = "setup";
 
-    fn validate(args: &Args) -> Result<(), String> {
-        gather(args, args.fact_path.clone()).script().map(drop)
-    }
-
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
-        let fact_path = host_path::expand(cx.target, &args.fact_path).await?;
-        let gather = gather(&args, fact_path);
-        let limit = Duration::from_secs(args.gather_timeout.max(1) * COLLECTORS_AT_ONCE);
+        let gather = Gather {
+            subset: args.gather_subset,
+            filter: args.filter.into_iter().filter(|f| f != "*" && !f.is_empty()).collect(),
+            fact_path: args.fact_path,
+        };
         let script = gather.script().map_err(Failure::new)?;
-        let said = cx.target.probe(Command::shell(script).timeout(limit)).await?;
-        let facts = gather.parse(&said.stdout).map_err(|e| {
-            Failure::new(e).value("rc", i64::from(said.status)).value("stderr", said.stderr_text())
+        let mut command = Command::shell(script);
+        command.env = cx.environment.to_vec();
+        // Facts change by themselves (time, uptime, mounts): never remembered.
+        let output = cx.target.probe(command.timeout(Duration::from_secs(args.gather_timeout.max(1) * 6))).await?;
+        let facts = gather.parse(&output.stdout).map_err(|why| {
+            Failure::new(format!("the host's facts could not be read: {why}"))
+                .value("stderr", output.stderr_text())
         })?;
         Ok(Plan::ok().value("ansible_facts", facts))
     }
-}
-
-fn gather(args: &Args, fact_path: String) -> Gather {
-    Gather { subset: args.gather_subset.clone(), filter: args.filter.clone(), fact_path }
 }
