@@ -1,6 +1,31 @@
-.PHONY: rehearse
+# Two commands do all the set-up: `make rehearse` and `make test`. Both install the Debian packages
+# that they lack (tests/packages.sh says which), can be repeated, and clean up after themselves.
 
-# Raise a staging VPS, run the database password rotation against it, and remove it again.
-# KIND=docker|sandbox chooses how; the default takes docker where an engine answers.
-rehearse:
+CARGO ?= cargo
+
+.PHONY: build rehearse test lint bench clean
+
+build:
+	$(CARGO) build --release --locked
+
+# A real rotation on a disposable staging VPS. KIND=docker or sandbox chooses how it is raised; the
+# default takes docker where an engine answers.
+rehearse: packages
 	tests/staging/rehearse.sh $(KIND)
+
+test: packages
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: packages
+	benches/run.sh
+
+.PHONY: packages
+packages:
+	@tests/packages.sh
+
+clean:
+	$(CARGO) clean

@@ -1,13 +1,14 @@
-//! Files of hosts and variables: read, decrypted as a whole where they are, parsed.
+//! Files of hosts and variables: read, and decrypted where they are encrypted as a whole.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::source::node::OpenVault;
-use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Node, SourceFile, Span};
+use crate::source::{Diagnostic, SourceFile, Span};
 
-/// What a file begins with that is an ansible-vault envelope as a whole.
-const VAULT_HEADER: &str = "$ANSIBLE_VAULT;";
+/// What a text begins with that is encrypted as a whole: by ansible-vault, or by age with armor.
+const SEALED: [&str; 2] = ["$ANSIBLE_VAULT;", "-----BEGIN AGE ENCRYPTED FILE-----"];
+const BINARY_AGE: &[u8] = b"age-encryption.org/v1\n";
 
 /// The text of a file.
 pub(crate) struct Document {
@@ -26,9 +27,13 @@ impl Document {
         let bytes = std::fs::read(path).map_err(|why| {
             Diagnostic::global("unreadable", format!("cannot read {}: {}", path.display(), why.kind()))
         })?;
+        if bytes.starts_with(BINARY_AGE) {
+            let message = format!("{} is a binary age file", path.display());
+            return Err(Diagnostic::global("vault", message).help("use a text one, made with `age --armor`"));
+        }
         let text = String::from_utf8(bytes).or_else(|e| without_odd_comments(path, e.as_bytes()))?;
         let file = SourceFile::new(path, text);
-        if !file.text.starts_with(VAULT_HEADER) {
+        if !SEALED.iter().any(|header| file.text.starts_with(header)) {
             return Ok(Document { file, secret: false });
         }
         match vault(&file.text) {
@@ -58,35 +63,4 @@ fn without_odd_comments(path: &Path, bytes: &[u8]) -> Result<String, Diagnostic>
         }
     }
     Ok(text)
-}
-
-/// Parses YAML (JSON is YAML too); `None` after an error.
-pub(crate) fn parse(file: &Arc<SourceFile>, problems: &mut Diagnostics) -> Option<Node> {
-    fn node(value: &serde_yaml::Value, span: &Span) -> Node {
-        use serde_yaml::Value as Y;
-        let kind = match value {
-            Y::Null => Kind::Null,
-            Y::Bool(b) => Kind::Bool(*b),
-            Y::Number(n) => n.as_i64().map_or_else(|| Kind::Float(n.as_f64().unwrap_or(0.0)), Kind::Int),
-            Y::String(s) => Kind::Text { text: s.clone(), plain: true },
-            Y::Sequence(l) => Kind::List(l.iter().map(|v| node(v, span)).collect()),
-            Y::Mapping(m) => {
-                Kind::Map(m.iter().map(|(k, v)| Entry { key: node(k, span), value: node(v, span) }).collect())
-            }
-            Y::Tagged(t) => match (t.tag.to_string().as_str(), &t.value) {
-                ("!vault", Y::String(s)) => Kind::Vault(s.clone()),
-                ("!unsafe", Y::String(s)) => Kind::Unsafe(s.clone()),
-                (_, v) => return node(v, span),
-            },
-        };
-        Node { span: span.clone(), kind }
-    }
-    let span = Span::whole(file);
-    match serde_yaml::from_str::<serde_yaml::Value>(&file.text) {
-        Ok(value) => Some(node(&value, &span)),
-        Err(why) => {
-            problems.push(Diagnostic::error("yaml", why.to_string(), &span));
-            None
-        }
-    }
 }

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::document::{Document, parse};
+use super::document::Document;
 use super::{Inventory, Source, address, ini, script, yaml};
 use crate::source::diagnostic::nearest;
 use crate::source::node::OpenVault;
-use crate::source::{Diagnostic, Diagnostics, Severity, Span};
+use crate::source::{self, Diagnostic, Diagnostics, Severity, Span};
 
 /// How sources are read.
 pub struct LoadOptions<'a> {
@@ -173,7 +173,7 @@ impl Loader<'_> {
         };
         if !yaml {
             ini::read(&file, source, inventory, problems);
-        } else if let Some(node) = parse(&file, problems) {
+        } else if let Some(node) = source::yaml::load_one(&file, problems) {
             yaml::read(&node, source, options.vault, inventory, problems);
         }
     }

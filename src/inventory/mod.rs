@@ -28,7 +28,7 @@ use crate::source::{Diagnostic, Map, Val};
 pub use graph::Added;
 
 pub use load::LoadOptions;
-pub use pattern::{Limit, Order, PatternError, Selection};
+pub use pattern::{Limit, Matcher, Order, PatternError, Selection, glob};
 
 pub type HostName = Arc<str>;
 pub type GroupName = Arc<str>;

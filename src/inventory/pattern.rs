@@ -312,8 +312,18 @@ fn split_subscript(pattern: &str) -> (&str, Option<Subscript>) {
     }
 }
 
+/// A glob over whole names, as Python's `fnmatch`.
+///
+/// # Errors
+/// A glob that has no meaning, such as `[b-a]`.
+pub fn glob(pattern: &str) -> Result<Matcher, PatternError> {
+    Regex::new(&glob_to_regex(pattern))
+        .map(Matcher)
+        .map_err(|_| PatternError(format!("Invalid pattern: {pattern}")))
+}
+
 /// A glob over the whole name, or a regex from its start.
-struct Matcher(Regex);
+pub struct Matcher(Regex);
 
 impl Matcher {
     fn new(pattern: &str) -> Result<Matcher, PatternError> {
@@ -326,7 +336,7 @@ impl Matcher {
             .map_err(|_| PatternError(format!("Invalid host list pattern: {pattern}")))
     }
 
-    fn fits(&self, name: &str) -> bool {
+    pub fn fits(&self, name: &str) -> bool {
         self.0.is_match(name).unwrap_or(false)
     }
 }

@@ -1,6 +1,6 @@
 //! Inventory scripts: an executable that answers `--list` (and `--host NAME`) with JSON.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -229,14 +229,7 @@ fn place(file: &Arc<SourceFile>, line: usize, column: usize) -> Span {
 
 /// What the script printed, or what went wrong and what it said itself.
 fn run(path: &Path, args: &[&str], timeout: Duration) -> Result<String, (String, Option<String>)> {
-    let mut child = Command::new(path)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|why| (format!("cannot be started: {why}"), None))?;
+    let mut child = spawn(path, args).map_err(|why| (format!("cannot be started: {why}"), None))?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let status = wait(&mut child, timeout);
     // Whatever it left behind would hold the pipes open.
@@ -262,6 +255,25 @@ fn run(path: &Path, args: &[&str], timeout: Duration) -> Result<String, (String,
         }
         Some(Ok(_)) => String::from_utf8(stdout)
             .map_err(|_| ("result contained characters that cannot be interpreted as UTF-8".into(), said)),
+    }
+}
+
+fn spawn(path: &Path, args: &[&str]) -> std::io::Result<Child> {
+    let mut tries = 0;
+    loop {
+        let child = Command::new(path)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        match child {
+            // Somebody is just writing it.
+            Err(why) if why.kind() == ErrorKind::ExecutableFileBusy && tries < 50 => tries += 1,
+            child => return child,
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

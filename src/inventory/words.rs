@@ -24,7 +24,7 @@ pub(super) fn split(line: &str) -> Result<Vec<Word>, &'static str> {
                 words.extend(word.take());
                 return Ok(words);
             }
-            (None, c) if matches!(c, ' ' | '\t' | '\r' | '\n') => {
+            (None, ' ' | '\t' | '\r' | '\n') => {
                 words.extend(word.take());
                 continue;
             }

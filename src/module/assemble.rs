@@ -151,7 +151,8 @@ fn operator_fragments(cx: &PlanCx<'_>, args: &Args, wanted: &Wanted) -> Result<F
         return Err(Failure::new(format!("Source ({shown}) is not a directory")));
     }
     let failed = |e: std::io::Error| Failure::new(format!("could not read {shown}: {e}"));
-    let mut entries: Vec<_> = std::fs::read_dir(&folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    let mut entries: Vec<_> =
+        std::fs::read_dir(&folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     let (mut fragments, mut secret) = (Vec::new(), false);
     for entry in entries {

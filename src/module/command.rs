@@ -62,7 +62,8 @@ impl Module for RunCommand {
             }
         };
         let shown = Val::from(argv.clone());
-        let program = if args.expand_argument_vars { expanding(argv.clone()) } else { Program::Argv(argv.clone()) };
+        let program =
+            if args.expand_argument_vars { expanding(argv.clone()) } else { Program::Argv(argv.clone()) };
         let label = argv.first().filter(|p| !p.is_secret()).map_or("a command", Text::as_str);
         let mut plan = guarded(
             Guarded {
@@ -151,12 +152,8 @@ pub async fn guarded(run: Guarded, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         return not_run(why, format!("skipped, since {removes} does not exist"));
     }
 
-    let command = Command {
-        chdir,
-        env: cx.environment.to_vec(),
-        stdin: run.stdin,
-        ..Command::new(run.program)
-    };
+    let command =
+        Command { chdir, env: cx.environment.to_vec(), stdin: run.stdin, ..Command::new(run.program) };
     let mut plan = Plan::ok().step(Step::one_way(
         run.label,
         Effect::Run(command),

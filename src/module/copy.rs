@@ -84,7 +84,12 @@ impl Module for Copy {
             dest: host_path::expand(cx.target, &args.dest).await?,
             basename: None,
             attributes: args.file_args().map_err(Failure::new)?,
-            directory_mode: args.directory_mode.as_ref().map(Mode::parse).transpose().map_err(Failure::new)?,
+            directory_mode: args
+                .directory_mode
+                .as_ref()
+                .map(Mode::parse)
+                .transpose()
+                .map_err(Failure::new)?,
             force: args.force,
             backup: args.backup,
             validate: args.validate.as_ref(),
@@ -124,7 +129,12 @@ fn expect_checksum(args: &Args, payload: &Payload) -> Result<(), Failure> {
     }
 }
 
-async fn single(cx: &PlanCx<'_>, placing: &Placing<'_>, payload: &Payload, src: Option<&str>) -> Result<Plan, Failure> {
+async fn single(
+    cx: &PlanCx<'_>,
+    placing: &Placing<'_>,
+    payload: &Payload,
+    src: Option<&str>,
+) -> Result<Plan, Failure> {
     let plan = place(cx, placing, payload).await?.into_plan(payload);
     Ok(match src {
         Some(src) => plan.value("src", src),
@@ -132,7 +142,12 @@ async fn single(cx: &PlanCx<'_>, placing: &Placing<'_>, payload: &Payload, src: 
     })
 }
 
-async fn from_operator(cx: &PlanCx<'_>, args: &Args, placing: Placing<'_>, src: &str) -> Result<Plan, Failure> {
+async fn from_operator(
+    cx: &PlanCx<'_>,
+    args: &Args,
+    placing: Placing<'_>,
+    src: &str,
+) -> Result<Plan, Failure> {
     let found = cx.find("files", src.trim_end_matches('/'))?;
     let shown = found.display().to_string();
     if !found.is_dir() {
@@ -144,7 +159,8 @@ async fn from_operator(cx: &PlanCx<'_>, args: &Args, placing: Placing<'_>, src: 
         let placing = Placing { basename: Some(host_path::basename(&shown)), ..placing };
         return single(cx, &placing, &payload, Some(&shown)).await;
     }
-    let top = if src.ends_with('/') { None } else { found.file_name().map(|n| n.to_string_lossy().into_owned()) };
+    let top =
+        if src.ends_with('/') { None } else { found.file_name().map(|n| n.to_string_lossy().into_owned()) };
     let mut tree = Tree::default();
     tree.walk(&found, top.as_deref().unwrap_or(""), args.local_follow, &mut Vec::new())?;
     let mut files = Vec::new();
@@ -177,7 +193,11 @@ async fn opened(cx: &PlanCx<'_>, path: &Path) -> Result<Option<(Vec<u8>, Option<
     }
     let meta = file.metadata().await.map_err(failed)?;
     if meta.len() > MAX_ENCRYPTED {
-        return Err(Failure::new(format!("{} is too large to be decrypted ({} bytes)", path.display(), meta.len())));
+        return Err(Failure::new(format!(
+            "{} is too large to be decrypted ({} bytes)",
+            path.display(),
+            meta.len()
+        )));
     }
     file.read_to_end(&mut bytes).await.map_err(failed)?;
     let (plain, _) = cx.services.open_encrypted(&bytes)?;
@@ -193,7 +213,13 @@ struct Tree {
 }
 
 impl Tree {
-    fn walk(&mut self, folder: &Path, relative: &str, follow: bool, above: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    fn walk(
+        &mut self,
+        folder: &Path,
+        relative: &str,
+        follow: bool,
+        above: &mut Vec<PathBuf>,
+    ) -> Result<(), Failure> {
         let failed = |e: std::io::Error| Failure::new(format!("could not read {}: {e}", folder.display()));
         let real = folder.canonicalize().map_err(failed)?;
         if above.contains(&real) {
@@ -203,7 +229,8 @@ impl Tree {
         if !relative.is_empty() {
             self.directories.push(relative.to_string());
         }
-        let mut entries: Vec<_> = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+        let mut entries: Vec<_> =
+            std::fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
@@ -243,7 +270,8 @@ async fn from_host(cx: &PlanCx<'_>, args: &Args, placing: Placing<'_>, src: &str
     let top = src.trim_end_matches('/');
     let below = cx.target.list(top, true).await?;
     let prefix = if src.ends_with('/') { "" } else { host_path::basename(top) };
-    let relative = |path: &str| host_path::join(prefix, path.strip_prefix(top).unwrap_or(path).trim_start_matches('/'));
+    let relative =
+        |path: &str| host_path::join(prefix, path.strip_prefix(top).unwrap_or(path).trim_start_matches('/'));
     let (mut files, mut directories, mut links) = (Vec::new(), Vec::new(), Vec::new());
     if !prefix.is_empty() {
         directories.push(prefix.to_string());
@@ -253,7 +281,9 @@ async fn from_host(cx: &PlanCx<'_>, args: &Args, placing: Placing<'_>, src: &str
             FileKind::Directory => directories.push(relative(&entry.path)),
             FileKind::Link => links.push((relative(&entry.path), entry.link_text.clone())),
             FileKind::File => files.push((relative(&entry.path), host_payload(cx, &entry.path).await?)),
-            _ => return Err(Failure::new(format!("Cannot copy invalid source '{}': not a file", entry.path))),
+            _ => {
+                return Err(Failure::new(format!("Cannot copy invalid source '{}': not a file", entry.path)));
+            }
         }
     }
     copy_tree(cx, placing, files, directories, links, &src).await
@@ -328,7 +358,12 @@ async fn copy_tree(
         let path = host_path::join(&root, &relative);
         let now = cx.target.stat_with(&path, false, None).await?;
         if now.as_ref().is_none_or(|s| s.kind != FileKind::Link || s.link_text != target) {
-            let effect = Effect::Link { path: path.clone(), target: target.clone(), hard: false, force: now.is_some() };
+            let effect = Effect::Link {
+                path: path.clone(),
+                target: target.clone(),
+                hard: false,
+                force: now.is_some(),
+            };
             plan = plan.step(Step::file(format!("link {path} to {target}"), effect));
         }
     }

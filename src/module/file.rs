@@ -121,9 +121,7 @@ impl Module for File {
 async fn looks_into_directory(cx: &PlanCx<'_>, path: &str, now: Option<&Stat>) -> Result<bool, Failure> {
     Ok(match now.map(|s| s.kind) {
         Some(FileKind::Directory) => true,
-        Some(FileKind::Link) => {
-            cx.target.stat(path).await?.is_some_and(|s| s.kind == FileKind::Directory)
-        }
+        Some(FileKind::Link) => cx.target.stat(path).await?.is_some_and(|s| s.kind == FileKind::Directory),
         _ => false,
     })
 }
@@ -352,7 +350,9 @@ impl Task<'_, '_> {
         let state = now.map_or("absent", state_name);
         let src = match (&self.src, now) {
             (Some(src), _) => Some(src.clone()),
-            (None, Some(now)) if self.args.follow && now.kind == FileKind::Link => Some(now.link_text.clone()),
+            (None, Some(now)) if self.args.follow && now.kind == FileKind::Link => {
+                Some(now.link_text.clone())
+            }
             (None, _) => None,
         };
         let folder = match state {
@@ -417,7 +417,9 @@ impl Task<'_, '_> {
             (_, false) => {
                 let made = Stat { kind: FileKind::Link, mode: 0o777, ..Stat::default() };
                 let ownership = FileArgs { mode: None, ..self.attributes.clone() };
-                if let Some(attributes) = ownership.differing(now.filter(|n| n.kind == FileKind::Link).unwrap_or(&made)) {
+                if let Some(attributes) =
+                    ownership.differing(now.filter(|n| n.kind == FileKind::Link).unwrap_or(&made))
+                {
                     let effect = Effect::Attributes {
                         path: self.path.clone(),
                         attributes,
@@ -445,8 +447,9 @@ impl Task<'_, '_> {
                 _ => Err(Failure::new("src is required for creating new hardlinks")),
             };
         };
-        let failure =
-            |message: &str| Failure::new(message).value("dest", self.path.as_str()).value("src", src.as_str());
+        let failure = |message: &str| {
+            Failure::new(message).value("dest", self.path.as_str()).value("src", src.as_str())
+        };
         let Some(source) = self.cx.target.stat(src).await? else {
             return Err(failure("src does not exist"));
         };
@@ -483,6 +486,9 @@ mod tests {
         assert_eq!(local_time("197001020000.01", "%Y%m%d%H%M.%S"), Ok(86401.0));
         assert_eq!(local_time("1970-01-02", "%Y-%m-%d"), Ok(86400.0));
         assert!(local_time("nope", "%Y").unwrap_err().contains("nope using format %Y"));
-        assert_eq!((offset_seconds("+0130"), offset_seconds("-0500"), offset_seconds("")), (5400.0, -18000.0, 0.0));
+        assert_eq!(
+            (offset_seconds("+0130"), offset_seconds("-0500"), offset_seconds("")),
+            (5400.0, -18000.0, 0.0)
+        );
     }
 }

@@ -21,9 +21,12 @@ mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
+mod fetch;
 mod dotenv_info;
 mod file;
+mod find;
 mod getent;
+pub mod age_decrypt;
 mod lineinfile;
 mod ping;
 mod postgresql_login;
@@ -35,6 +38,11 @@ mod slurp;
 mod stat;
 mod tempfile;
 mod template;
+mod uri;
+mod wait_for;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -7,7 +7,12 @@ use crate::source::{Map, Val};
 
 /// Lines as Python's `str.splitlines()` sees them.
 pub fn lines(text: &str) -> Vec<Val> {
-    let is_end = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let is_end = |c: char| {
+        matches!(
+            c,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
     let mut found = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -16,7 +21,11 @@ pub fn lines(text: &str) -> Vec<Val> {
             break;
         };
         found.push(Val::from(&rest[..end]));
-        let end_size = if rest[end..].starts_with("\r\n") { 2 } else { rest[end..].chars().next().map_or(1, char::len_utf8) };
+        let end_size = if rest[end..].starts_with("\r\n") {
+            2
+        } else {
+            rest[end..].chars().next().map_or(1, char::len_utf8)
+        };
         rest = &rest[end + end_size..];
     }
     found

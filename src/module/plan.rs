@@ -209,3 +209,13 @@ impl fmt::Display for Failure {
     }
 }
 impl std::error::Error for Failure {}
+
+impl From<crate::secret::Error> for Failure {
+    fn from(e: crate::secret::Error) -> Failure {
+        let failure = Failure::new(e.message);
+        match e.help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}

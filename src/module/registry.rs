@@ -7,11 +7,14 @@ pub static MODULES: &[Entry] = &[
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::RunCommand>(),
     entry::<super::copy::Copy>(),
+    entry::<super::fetch::Fetch>(),
     entry::<super::docker_compose_v2::DockerComposeV2>(),
     entry::<super::dotenv::Dotenv>(),
     entry::<super::dotenv_info::DotenvInfo>(),
     entry::<super::file::File>(),
+    entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
+    entry::<super::age_decrypt::AgeDecrypt>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::ping::Ping>(),
     entry::<super::postgresql_login::PostgresqlLogin>(),
@@ -23,6 +26,8 @@ pub static MODULES: &[Entry] = &[
     entry::<super::stat::StatFile>(),
     entry::<super::tempfile::TempFile>(),
     entry::<super::template::Template>(),
+    entry::<super::uri::Uri>(),
+    entry::<super::wait_for::WaitFor>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).

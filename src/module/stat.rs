@@ -70,7 +70,8 @@ impl Module for StatFile {
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let path = host_path::expand(cx.target, &args.path).await?;
         let checksum = args.get_checksum.then(|| args.checksum_algorithm.into());
-        let (stat, extra) = tokio::join!(cx.target.stat_with(&path, args.follow, checksum), extra(&args, &path, cx));
+        let (stat, extra) =
+            tokio::join!(cx.target.stat_with(&path, args.follow, checksum), extra(&args, &path, cx));
         let answer = match stat? {
             None => Map::from_iter([(Val::from("exists"), Val::Bool(false))]),
             Some(stat) => {
@@ -138,7 +139,8 @@ fn describe(stat: &Stat, path: &str) -> Map {
     put("executable", Val::Bool(stat.executable));
     if stat.kind == FileKind::Link {
         // Where a broken link would lead is still told, as realpath does.
-        let beside = host_path::parent(path).map_or_else(String::new, |p| host_path::join(p, &stat.link_text));
+        let beside =
+            host_path::parent(path).map_or_else(String::new, |p| host_path::join(p, &stat.link_text));
         let leads = if stat.link_target.is_empty() { beside } else { stat.link_target.clone() };
         put("lnk_source", leads.into());
         put("lnk_target", stat.link_text.as_str().into());
@@ -165,7 +167,9 @@ async fn extra(args: &Args, path: &str, cx: &PlanCx<'_>) -> Result<Map, Failure>
         ));
     }
     if args.get_attributes {
-        script.push_str(&format!("if command -v lsattr >/dev/null 2>&1; then echo \"attr $(lsattr -vd -- {path})\"; fi\n"));
+        script.push_str(&format!(
+            "if command -v lsattr >/dev/null 2>&1; then echo \"attr $(lsattr -vd -- {path})\"; fi\n"
+        ));
     }
     let mut map = Map::new();
     if script.is_empty() {
@@ -261,6 +265,8 @@ mod tests {
         ] {
             assert_eq!(map.get(key), Some(&want), "{key}");
         }
-        assert!(map.get("gr_name").is_none() && map.get("checksum").is_none() && map.get("lnk_source").is_none());
+        assert!(
+            map.get("gr_name").is_none() && map.get("checksum").is_none() && map.get("lnk_source").is_none()
+        );
     }
 }

@@ -133,7 +133,8 @@ mod tests {
 
     fn run(state: State, suffix: &str, folder: &str) -> Output {
         let args = Args { state, path: None, prefix: "it's ".into(), suffix: suffix.into() };
-        let said = std::process::Command::new("sh").args(["-c", &script(&args, Some(folder))]).output().unwrap();
+        let said =
+            std::process::Command::new("sh").args(["-c", &script(&args, Some(folder))]).output().unwrap();
         Output {
             status: said.status.code().unwrap(),
             stdout: said.stdout,

@@ -80,8 +80,8 @@ impl Module for Template {
         let shown = path.display().to_string();
         let bytes = std::fs::read(&path).map_err(|e| Failure::new(format!("could not read {shown}: {e}")))?;
         let (bytes, encrypted) = cx.services.open_encrypted(&bytes)?;
-        let source =
-            String::from_utf8(bytes).map_err(|_| Failure::new("Template source files must be utf-8 encoded"))?;
+        let source = String::from_utf8(bytes)
+            .map_err(|_| Failure::new("Template source files must be utf-8 encoded"))?;
         let rendered = cx.services.render_file(&source, &path, &options(&args).map_err(Failure::new)?)?;
         let secret = encrypted || rendered.is_secret();
         let bytes = encode(&rendered, &args.output_encoding).map_err(Failure::new)?;

@@ -91,6 +91,18 @@ impl Identities {
         Ok(Identities { files: Arc::new(vec![file]), ask: None })
     }
 
+    /// From the texts of several identity files.
+    ///
+    /// # Errors
+    /// One holds something else than identities.
+    pub fn from_texts(texts: &[crate::source::Text]) -> Result<Identities, Error> {
+        let files = texts
+            .iter()
+            .map(|text| KeyFile::new(PathBuf::from("the operator's identity"), Secret::from(text)))
+            .collect::<Result<_, _>>()?;
+        Ok(Identities { files: Arc::new(files), ask: None })
+    }
+
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }

@@ -85,7 +85,7 @@ impl Recipients {
         self.0.iter().map(|r| format!("{r}\n")).collect()
     }
 
-    pub(super) fn as_age(&self) -> impl Iterator<Item = &dyn age::Recipient> {
+    pub fn as_age(&self) -> impl Iterator<Item = &dyn age::Recipient> {
         self.0.iter().map(|r| match r {
             Recipient::Native(key) => key as &dyn age::Recipient,
             Recipient::Ssh(key) => key as &dyn age::Recipient,

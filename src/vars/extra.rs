@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::Vault;
 use super::files::{read, variables};
-use crate::inventory::document::parse;
 use crate::inventory::names::check_variable;
-use crate::source::{Diagnostic, Diagnostics, Map, SourceFile, Span, Text, Val};
+use crate::source::{Diagnostic, Diagnostics, Map, SourceFile, Span, Text, Val, yaml};
 
 /// The variables of all `-e`, later ones stronger, and everything wrong with any of them, placed
 /// under `<extra vars>` or in the file. `key=value` makes strings; what begins with `{` or `[` is
@@ -24,7 +23,7 @@ pub fn extra_vars(texts: &[String], cwd: &Path, vault: &Vault) -> (Map, Diagnost
             let message = format!("Please prepend extra_vars filename '{text}' with '@'");
             problems.push(Diagnostic::error("extra-vars", message, &Span::whole(&file)));
         } else if text.starts_with(['{', '[']) {
-            if let Some(node) = parse(&file, &mut problems) {
+            if let Some(node) = yaml::load_one(&file, &mut problems) {
                 variables(&node, vault, &mut vars, &mut problems);
             }
         } else {

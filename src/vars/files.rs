@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::inventory::document::{Document, parse};
+use crate::inventory::document::Document;
 use crate::inventory::names::check_variable;
 use crate::inventory::{Entity, Inventory, Sealed};
-use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Map, Node, Severity, Val};
+use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Map, Node, Severity, Val, yaml};
 
-/// Opens an ansible-vault envelope; the error says why not, and never shows content.
+/// Opens the text of an ansible-vault envelope or an armored age file; the error says why not, and
+/// never shows content.
 pub type Vault = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// For runs without a vault secret.
@@ -41,7 +42,7 @@ pub(super) fn read(path: &Path, vault: &Vault, problems: &mut Diagnostics) -> Ma
         }
     };
     let mut vars = Map::new();
-    if let Some(node) = parse(&document.file, problems) {
+    if let Some(node) = yaml::load_one(&document.file, problems) {
         variables(&node, vault, &mut vars, problems);
     }
     if document.secret {

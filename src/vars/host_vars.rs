@@ -113,9 +113,10 @@ fn facts_layer(facts: &Map) -> Map {
     layer
 }
 
-/// Facts that never become variables, as they would change the connection or the engine.
+/// Facts that never become variables, as they would change the connection, the engine or which host
+/// this is. Facts are stronger than the inventory, so a host could say it is another.
 fn is_restricted(name: &str) -> bool {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 28] = [
         "add_group",
         "add_host",
         "ansible_become",
@@ -138,8 +139,12 @@ fn is_restricted(name: &str) -> bool {
         "ansible_shell_type",
         "ansible_timeout",
         "ansible_user",
+        "group_names",
         "hostvars",
+        "inventory_dir",
+        "inventory_file",
         "inventory_hostname",
+        "inventory_hostname_short",
     ];
     const CONNECTIONS: [&str; 6] = ["ssh", "paramiko_ssh", "local", "psrp", "winrm", "become"];
     if name.starts_with("ansible_ssh_host_key_") {
@@ -185,6 +190,7 @@ mod tests {
                 ("ansible_ssh_host_key_rsa_public", Val::from("AAAA")),
                 ("ansible_local_bridge", Val::from("x")),
                 ("_ansible_facts_gathered", Val::from(true)),
+                ("inventory_hostname", Val::from("other")),
             ]),
         );
         let facts = get(&store, "ansible_facts").unwrap().1;
@@ -202,6 +208,7 @@ mod tests {
             ("ansible_ssh_host_key_rsa_public", true),
             ("ansible_local_bridge", true),
             ("_ansible_facts_gathered", false),
+            ("inventory_hostname", false),
         ] {
             assert_eq!(get(&store, name).is_some(), injected, "{name}");
         }

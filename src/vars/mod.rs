@@ -37,4 +37,5 @@ pub use variables::{Settings, Variables};
 pub use crate::inventory::names::{is_reserved, is_variable};
 
 #[cfg(test)]
+#[cfg(test)]
 mod tests;

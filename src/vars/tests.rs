@@ -275,12 +275,14 @@ fn what_cannot_be_decrypted_is_said_to_who_needs_it() {
         &[
             ("i", "[prod]\np\n[staging]\ns\n"),
             ("group_vars/prod.yml", "$ANSIBLE_VAULT;1.1;AES256\n61\n"),
+            ("host_vars/p.yml", "-----BEGIN AGE ENCRYPTED FILE-----\nYQ==\n"),
             ("host_vars/s.yml", "x: 1"),
         ],
     );
     let variables = load(dir.path(), &["i"], Settings::default());
     assert!(variables.sealed_for(&["s".into()]).0.is_empty());
     let problems = variables.sealed_for(&["p".into()]);
+    assert_eq!(problems.0.len(), 2);
     assert!(problems.0[0].message.contains("no vault secret was given"), "{problems:?}");
 
     let vault: Vault = Arc::new(|_| Ok("password: s3cret\nnested: {deep: [x]}\n".into()));

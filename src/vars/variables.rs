@@ -160,7 +160,7 @@ impl Variables {
     pub(super) fn folder_vars(&self, owner: &Entity) -> Map {
         let known = self.read();
         let mut all = Map::new();
-        for vars in known.beside_inventory.iter().filter_map(|f| f.vars(owner)) {
+        for vars in known.folders().filter_map(|f| f.vars(owner)) {
             all.extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
         }
         all

@@ -51,13 +51,18 @@ pub async fn exchange(target: &Target, request: &HttpRequest) -> Result<HttpResp
 }
 
 fn parse_url(url: &str) -> Result<Uri, HttpFailure> {
-    let uri: Uri = url.parse().map_err(|e| failed(format!("the URL cannot be read: {e}")))?;
-    match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some() => Ok(uri),
-        Some("http" | "https") => Err(failed("the URL has no host")),
-        Some(other) => Err(failed(format!("unknown url type: {other} (http and https are supported)"))),
-        None => Err(failed("unknown url type: write http:// or https:// before the host")),
+    match url.split_once("://").map(|(scheme, _)| scheme.to_lowercase()).as_deref() {
+        Some("http" | "https") => {}
+        Some(other) => {
+            return Err(failed(format!("unknown url type: {other} (http and https are supported)")));
+        }
+        None => return Err(failed("unknown url type: write http:// or https:// before the host")),
     }
+    let uri: Uri = url.parse().map_err(|e| failed(format!("the URL cannot be read: {e}")))?;
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(failed("the URL has no host"));
+    }
+    Ok(uri)
 }
 
 fn follows(follow: Follow, method: &str, status: u16) -> bool {

@@ -1,0 +1,137 @@
+//! `age_decrypt`: proves that an archive on a host decrypts with the operator's identity.
+
+mod prove;
+
+pub use prove::{Content, Proof, prove, prove_async};
+
+use super::{Failure, Module, Plan, PlanCx, host_path};
+use crate::secret::Identities;
+use crate::source::Val;
+
+/// Streams an age-encrypted archive from the host and decrypts it on the operator's machine to its
+/// last byte, keeping nothing. The identity never leaves this machine. Changes nothing.
+pub struct AgeDecrypt;
+
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// The archive on the host.
+    #[serde(alias = "src")]
+    pub path: String,
+    /// Identity files on the operator's machine. By default those of `--age-identity`,
+    /// `$SEQN_AGE_IDENTITY` or `~/.config/seqn-play/identity.txt`.
+    #[serde(default)]
+    pub identity: Vec<String>,
+    /// What the decrypted content must be, by its first bytes; any of these.
+    #[serde(default)]
+    pub content: Vec<Content>,
+    /// Bytes of decrypted content that there must be at least.
+    #[serde(default = "one")]
+    pub min_size: u64,
+    /// SHA-256 that the decrypted content must have.
+    pub sha256: Option<String>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl Module for AgeDecrypt {
+    type Args = Args;
+    const NAME: &'static str = "age_decrypt";
+    const COLLECTION: &'static str = "seqn.play";
+
+    async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
+        let path = host_path::expand(cx.target, &args.path).await?;
+        if cx.target.stat(&path).await?.is_none() {
+            return Err(Failure::new(format!("{path} does not exist")));
+        }
+        let identities = identities(&args, cx)?;
+        let archive = cx.target.download(&path).await?;
+        let proof = prove_async(archive, identities).await.map_err(|e| {
+            let failure = Failure::new(format!("{path} could not be decrypted: {e}"));
+            match e.help {
+                Some(help) => failure.help(help),
+                None => failure,
+            }
+        })?;
+        if let Some(why) = unmet(&args, &proof) {
+            return Err(with_proof(Failure::new(format!("{path} decrypts, but {why}")), &proof));
+        }
+        let mut plan = Plan::ok().value("path", path);
+        for (key, value) in values(&proof) {
+            plan = plan.value(key, value);
+        }
+        Ok(plan)
+    }
+}
+
+fn identities(args: &Args, cx: &PlanCx<'_>) -> Result<Identities, Failure> {
+    if args.identity.is_empty() {
+        return Identities::from_texts(&cx.services.age_identities()).map_err(Into::into);
+    }
+    let files = args.identity.iter().map(|file| cx.find("files", file)).collect::<Result<Vec<_>, _>>()?;
+    Identities::load(&files, None).map_err(Into::into)
+}
+
+/// What the content isn't although it should be.
+fn unmet(args: &Args, proof: &Proof) -> Option<String> {
+    if proof.size < args.min_size {
+        return Some(format!(
+            "its content has only {} bytes, at least {} are required",
+            proof.size, args.min_size
+        ));
+    }
+    if !args.content.is_empty() && !proof.content.is_some_and(|c| args.content.contains(&c)) {
+        let wanted: Vec<&str> = args.content.iter().map(|c| c.name()).collect();
+        let found = proof.content.map_or("something else", Content::name);
+        return Some(format!("its content is {found}, not {}", wanted.join(" or ")));
+    }
+    let wanted = args.sha256.as_ref().map(|h| h.to_lowercase()).filter(|h| *h != proof.sha256)?;
+    Some(format!("its content has the SHA-256 {}, not {wanted}", proof.sha256))
+}
+
+fn values(proof: &Proof) -> [(&'static str, Val); 4] {
+    [
+        ("size", Val::from(proof.size as i64)),
+        ("archive_size", Val::from(proof.archive_size as i64)),
+        ("sha256", Val::from(proof.sha256.as_str())),
+        ("content", Val::from(proof.content.map(Content::name))),
+    ]
+}
+
+fn with_proof(failure: Failure, proof: &Proof) -> Failure {
+    values(proof).into_iter().fold(failure, |failure, (key, value)| failure.value(key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::args::{args, from_val};
+
+    #[test]
+    fn what_the_content_must_be() {
+        let proof =
+            Proof { size: 100, sha256: "ab".repeat(32), archive_size: 300, content: Some(Content::Gzip) };
+        let given = |extra: &[(&'static str, Val)]| -> Args {
+            let all = extra.iter().cloned().chain([("path", Val::from("/a.age"))]);
+            from_val(&args(all)).unwrap()
+        };
+        for (extra, expected) in [
+            (vec![], None),
+            (vec![("content", Val::from("pg_dump,gzip"))], None),
+            (vec![("content", Val::from("pg_dump"))], Some("its content is gzip, not pg_dump")),
+            (vec![("min_size", Val::from(101i64))], Some("only 100 bytes, at least 101")),
+            (vec![("sha256", Val::from("AB".repeat(32)))], None),
+            (vec![("sha256", Val::from("00"))], Some("not 00")),
+        ] {
+            let unmet = unmet(&given(&extra), &proof);
+            match expected {
+                None => assert_eq!(unmet, None),
+                Some(e) => assert!(unmet.as_ref().is_some_and(|u| u.contains(e)), "{unmet:?}"),
+            }
+        }
+        let empty = Proof { size: 0, content: None, ..proof };
+        assert!(unmet(&given(&[]), &empty).is_some());
+    }
+}

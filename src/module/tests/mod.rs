@@ -1,0 +1,6 @@
+//! Modules on a real file system, a real `sh` and real sockets.
+
+mod bench;
+mod commands;
+mod files;
+mod network;
