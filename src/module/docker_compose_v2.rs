@@ -474,8 +474,7 @@ impl Project {
         // A service without a container gets one, as with Ansible's module; one that has a container
         // is stopped as it is and never recreated first.
         if missing {
-            let mut words = self.up_words();
-            words = without_wait(&words);
+            let mut words = without_wait(&self.up_words());
             words.retain(|w| !matches!(w.as_str(), "--force-recreate" | "--no-recreate"));
             let end = words.iter().position(|w| w == "--").unwrap_or(words.len());
             words.splice(end..end, ["--no-start".to_string(), "--no-recreate".to_string()]);
