@@ -363,16 +363,13 @@ impl Instance<'_> {
     }
 
     /// Applies `changed_when` and `failed_when`.
-    fn judge(&self, scope: &Scope, outcome: &mut Outcome) -> Result<(), Failure> {
-        if outcome.status == Status::Skipped
-            && self.task.failed_when.is_none()
-            && self.task.changed_when.is_none()
-        {
-            return Ok(());
-        }
+    fn judge(&self, scope: &Scope, outcome: &mut Outcome) {
         let mut scope = scope.clone();
         if let Some(conditions) = &self.task.changed_when {
-            let changed = self.all_hold(&scope, conditions)?.is_none();
+            let changed = match self.all_hold(&scope, conditions) {
+                Ok(unmet) => unmet.is_none(),
+                Err(why) => return self.misjudged(outcome, "changed_when_result", why),
+            };
             put(&mut outcome.result, "changed", changed);
             if matches!(outcome.status, Status::Ok | Status::Changed) {
                 outcome.status = if changed { Status::Changed } else { Status::Ok };
