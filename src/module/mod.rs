@@ -14,6 +14,7 @@ pub mod host_path;
 pub mod output;
 pub mod place;
 pub mod plan;
+pub mod postgresql;
 pub mod registry;
 pub mod text_edit;
 

@@ -16,6 +16,8 @@ pub static MODULES: &[Entry] = &[
     entry::<super::getent::GetEnt>(),
     entry::<super::age_decrypt::AgeDecrypt>(),
     entry::<super::lineinfile::LineInFile>(),
+    entry::<super::postgresql::query::PostgresqlQuery>(),
+    entry::<super::postgresql::user::PostgresqlUser>(),
     entry::<super::ping::Ping>(),
     entry::<super::postgresql_login::PostgresqlLogin>(),
     entry::<super::raw::Raw>(),

@@ -4,3 +4,4 @@ mod bench;
 mod commands;
 mod files;
 mod network;
+mod rotation;
