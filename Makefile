@@ -8,9 +8,10 @@ CARGO ?= cargo
 build:
 	$(CARGO) build --release --locked
 
-# A real rotation on a disposable staging VPS.
+# A real rotation on a disposable staging VPS. KIND=docker or sandbox chooses how it is raised; the
+# default takes docker where an engine answers.
 rehearse: packages
-	tests/staging/rehearse.sh
+	tests/staging/rehearse.sh $(KIND)
 
 test: packages
 	$(CARGO) test --workspace --locked

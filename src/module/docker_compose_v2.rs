@@ -301,10 +301,11 @@ impl Project {
         containers::parse(&output.stdout_text()).map_err(Failure::new)
     }
 
-    /// What Compose says that it would do.
+    /// What Compose says that it would do. It isn't asked to wait: a dry run would wait for the
+    /// containers that are there now, and fail where one of them is stopped.
     async fn dry_run(&self, cx: &PlanCx<'_>, words: &[String]) -> Result<(Progress, Output), Failure> {
+        let mut dry = without_wait(words);
         // Before `--`, after which only services come.
-        let mut dry = words.to_vec();
         let end = dry.iter().position(|w| w == "--").unwrap_or(dry.len());
         dry.insert(end, "--dry-run".into());
         let output = cx.target.probe(self.compose(&dry, WORK)).await?;
@@ -473,11 +474,8 @@ impl Project {
         // A service without a container gets one, as with Ansible's module; one that has a container
         // is stopped as it is and never recreated first.
         if missing {
-            let mut words = self.up_words();
-            words.retain(|w| !matches!(w.as_str(), "--wait" | "--force-recreate" | "--no-recreate"));
-            if let Some(at) = words.iter().position(|w| w == "--wait-timeout") {
-                words.drain(at..at + 2);
-            }
+            let mut words = without_wait(&self.up_words());
+            words.retain(|w| !matches!(w.as_str(), "--force-recreate" | "--no-recreate"));
             let end = words.iter().position(|w| w == "--").unwrap_or(words.len());
             words.splice(end..end, ["--no-start".to_string(), "--no-recreate".to_string()]);
             let (made, _) = self.dry_run(cx, &words).await?;
@@ -748,6 +746,16 @@ fn docker_command(args: &Args) -> Vec<String> {
         }
     }
     words
+}
+
+/// The flags of `up` but for those that make it wait.
+fn without_wait(words: &[String]) -> Vec<String> {
+    let mut kept = words.to_vec();
+    if let Some(at) = kept.iter().position(|w| w == "--wait-timeout") {
+        kept.drain(at..at + 2);
+    }
+    kept.retain(|w| w != "--wait");
+    kept
 }
 
 fn below(dir: &str, name: &str) -> String {

@@ -54,9 +54,9 @@ pub struct Args {
     #[serde(default = "port", alias = "port")]
     pub login_port: u16,
     /// Directory of the Compose project on the host.
-    pub compose_project_src: Option<String>,
+    pub project_src: Option<String>,
     /// The service that is the Postgres server.
-    pub compose_service: Option<String>,
+    pub service: Option<String>,
     /// A service that logs in there: the address is the one on a network that both share.
     pub consumer: Option<String>,
     #[serde(default)]
@@ -80,13 +80,10 @@ impl Module for PostgresqlLogin {
     const SECRET_ARGS: &'static [&'static str] = &["login_password"];
 
     fn validate(args: &Args) -> Result<(), String> {
-        match (&args.login_host, &args.compose_service, &args.compose_project_src) {
+        match (&args.login_host, &args.service, &args.project_src) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => Ok(()),
-            (Some(_), ..) => Err("parameters are mutually exclusive: login_host|compose_service".into()),
-            _ => Err(
-                "one of the following is required: login_host, or compose_project_src and compose_service"
-                    .into(),
-            ),
+            (Some(_), ..) => Err("parameters are mutually exclusive: login_host|service".into()),
+            _ => Err("one of the following is required: login_host, or project_src and service".into()),
         }
     }
 
@@ -144,7 +141,7 @@ const ADDRESSES: &str = r#"ids=$("$1" compose --project-directory "$2" ps --quie
 impl Path {
     async fn find(args: &Args, cx: &PlanCx<'_>) -> Result<Path, Failure> {
         let port = args.login_port;
-        let (Some(dir), Some(server)) = (&args.compose_project_src, &args.compose_service) else {
+        let (Some(dir), Some(server)) = (&args.project_src, &args.service) else {
             return Ok(Path { host: args.login_host.clone().unwrap_or_default(), port, network: None });
         };
         let docker = args.docker_cli.as_deref().unwrap_or("docker");

@@ -298,6 +298,13 @@ fn what_compose_repeats_of_a_broken_env_is_not_shown() {
 }
 
 #[test]
+fn a_dry_run_does_not_wait() {
+    // A stopped container would end it with an error.
+    let stopped = output(1, "", "container p-api-1 exited (143)\n");
+    assert_eq!(effects(&recreate(vec![("--wait --wait-timeout 30 --dry-run", stopped)]).unwrap()).len(), 1);
+}
+
+#[test]
 fn keys_are_read_from_any_kind_of_assignment() {
     let keys = keys_of("# A=1\nB=2\n export C = 3\nexport D=4\nE: yaml\nnot a key\n=x\n");
     assert_eq!(keys.iter().map(String::as_str).collect::<Vec<_>>(), ["B", "C", "D", "E"]);

@@ -100,6 +100,8 @@ impl Raised {
             ("seqn_backup_dir", shown(&self.backup_dir)),
             ("seqn_offsite_dir", shown(&self.offsite_dir)),
             ("seqn_age_identity_file", shown(&self.age_identity)),
+            ("seqn_login_user", self.login_user.clone()),
+            ("seqn_login_password", self.login_password.clone()),
         ];
         let mut yaml = format!("---\nansible_port: {}\n", self.ssh_port);
         for (key, value) in texts {

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# The database password rotation, rehearsed whole: a VPS is raised, the real playbook runs against
+# it as an operator would run it, and what was raised goes again. Stops at the first thing that isn't
+# as it must be.
+#
+#   tests/staging/rehearse.sh [auto|docker|sandbox]      or: make rehearse
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+kind=${1:-auto}
+profile=${PROFILE:-release}
+place=$PWD/tests/staging/.raised/rehearse
+raised=inventory/staging/host_vars/vps/raised.yml
+logs=$(mktemp -d)
+began=$SECONDS
+
+step() { printf '\n==> %s\n' "$*"; }
+fail() {
+    printf '\nREHEARSAL FAILED after %d s: %s\n' $((SECONDS - began)) "$*" >&2
+    exit 1
+}
+run() { printf '$ seqn-play %s\n' "$*" && "$play" "$@" 2>&1 | tee "$logs/last"; }
+must() { run "$@" || fail "seqn-play ended with status ${PIPESTATUS[0]}, and must succeed"; }
+
+# The tasks that said `changed`, one a line.
+changed() { sed -n -E -e '/^(TASK|RUNNING HANDLER) \[/{s/^[A-Z ]+\[(.*)\] \**$/\1/;h;}' -e '/^changed:/{g;p;}' "$logs/last" | sort -u; }
+
+finish() {
+    status=$?
+    trap - EXIT INT TERM
+    step "Removing what was raised"
+    rm -f "$raised"
+    rm -rf "$logs"
+    "$staging" down --dir "$place" || { echo "staging down failed: $staging down --dir $place" >&2; status=1; }
+    [ "$status" -ne 0 ] || printf '\nREHEARSAL PASSED in %d s\n' $((SECONDS - began))
+    exit "$status"
+}
+
+step "Building"
+flags=()
+[ "$profile" != release ] || flags+=(--release)
+${CARGO:-cargo} build --quiet "${flags[@]}" --bin seqn-play
+# Its images and services are debug builds in any case.
+${CARGO:-cargo} build --quiet -p staging
+target=${CARGO_TARGET_DIR:-target}
+play=$target/$profile/seqn-play
+staging=$target/debug/staging
+
+step "Raising a staging VPS ($kind)"
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+"$staging" up --dir "$place" --kind "$kind" >"$logs/raised.json"
+install -m 0600 "$place/raised.yml" "$raised"
+project=$(sed -E 's/.*"project_dir":"([^"]*)".*/\1/' "$logs/raised.json")
+
+state() { sha256sum <"$project/.env"; }
+before=$(state)
+
+new=$place/new.yml
+(
+    umask 077
+    printf 'new_password: %s\n' "$(LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 40)" >"$new"
+)
+
+step "Lint"
+must lint playbooks roles
+
+step "Check mode: predicts, and changes nothing"
+must rotate-db-password.yml -i staging -e database=silver -e "@$new" --check
+[ "$(state)" = "$before" ] || fail "check mode changed .env"
+grep -q '^changed:' "$logs/last" || fail "check mode predicted no change"
+
+step "The rotation"
+must rotate-db-password.yml -i staging -e database=silver -e "@$new"
+[ "$(state)" != "$before" ] || fail ".env is as before the rotation"
+for task in 'Rotate the Postgres role password inside the target database' 'Update the matching .env variable' \
+    'Recreate dependent containers'; do
+    changed | grep -qF "$task" || fail "the rotation did not report as changed: $task"
+done
+
+step "A second run with the same value: only the fresh backups change"
+after=$(state)
+must rotate-db-password.yml -i staging -e database=silver -e "@$new"
+[ "$(state)" = "$after" ] || fail "the second run changed .env"
+odd=$(changed | grep -v -E 'Take a fresh (local|offsite) backup$' || true)
+[ -z "$odd" ] || fail "the second run also changed: $odd"
+
+step "Every password, newly made"
+must rotate-db-password.yml -i staging -e database=all
+after=$(state)
+
+step "A rotation whose proof fails: everything comes back"
+run rotate-db-password.yml -i staging -e database=silver \
+    -e '{"seqn_health_checks": [{"name": "a service that is not there", "url": "http://127.0.0.1:1/", "status": 200}]}' &&
+    fail "a rotation whose health check fails succeeded"
+[ "$(state)" = "$after" ] || fail ".env was not restored"
+grep -q 'Everything was undone' "$logs/last" || fail "the operator was not told that everything was undone"
+
+step "And after that, the rotation works"
+must rotate-db-password.yml -i staging -e database=silver
