@@ -7,14 +7,17 @@
 
 pub mod keywords;
 pub mod language;
+pub mod loader;
 pub mod play;
 pub mod role;
+pub mod splitter;
 pub mod task;
 
 pub use keywords::{Keywords, Setting};
 pub use language::{FreeForm, Language, ModuleInfo};
+pub use loader::{IncludedRole, IncludedTasks, Loader, Vault};
 pub use play::{Order, Play, Playbook, Section, Strategy, VarsPrompt};
-pub use role::{Exports, Role};
+pub use role::{Exports, Parent, Role};
 pub use task::{
     Action, Block, BlockKind, Condition, Handler, IncludeRole, IncludeTasks, Item, Loop, LoopControl,
     LoopSource, ModuleCall, OneWay, RoleFiles, StaticPath, Task,

@@ -22,16 +22,33 @@ pub struct Role {
     /// What the whole play sees, unless the role is private.
     pub exports: Option<Exports>,
     pub allow_duplicates: bool,
-    /// The roles that depend on this one, outermost first.
-    pub parents: Vec<Arc<Role>>,
+    /// The roles that depend on or include this one, outermost first.
+    pub parents: Vec<Parent>,
     /// Names of its dependencies, all levels, in running order.
     pub dependencies: Vec<String>,
-    /// Equal for two uses that count as the same (name, files, parameters, `when`, `tags`, `vars`):
-    /// the second one does not run on a host where the first one did, unless duplicates are
-    /// allowed.
+    /// Equal, within one run of the program, for two uses that count as the same (name, files,
+    /// parameters, `when`, `tags`, `vars`): the second one does not run on a host where the first
+    /// one did, unless duplicates are allowed.
     pub identity: String,
-    /// `meta/argument_specs.yml`, whole.
+    /// The entry points of `meta/argument_specs.yml`.
     pub argument_specs: Val,
+    /// What roles that this one depends on or includes see of it.
+    pub(super) passed_on: PassedOn,
+}
+
+/// A role that depends on or includes another.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+/// The own variables of a role and its parents, without those of dependencies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PassedOn {
+    pub defaults: Arc<Map>,
+    pub vars: Arc<Map>,
+    pub params: Arc<Map>,
 }
 
 /// Variables that a role gives to its whole play.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::source::{Span, Text, Val};
+use crate::source::{Map, Span, Text, Val};
 
 use super::{Keywords, Role, Setting};
 
@@ -74,6 +74,8 @@ pub struct Task {
     pub one_way: OneWay,
     /// Ours: tasks that observe whether the effect is there; it is when all of them succeed.
     pub probe: Vec<Item>,
+    /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].
+    pub listen: Vec<String>,
     /// The role that this task belongs to.
     pub role: Option<Arc<Role>>,
     /// Made by the loader, not written by a person (argument validation of a role).
@@ -84,9 +86,11 @@ impl Task {
     /// As shown when it starts, with `name` rendered by the caller: `role : name`.
     pub fn title(&self, rendered_name: Option<&str>) -> String {
         let own = rendered_name.unwrap_or_else(|| self.action.written());
-        match (&self.role, &self.action) {
-            (Some(role), Action::Module(_) | Action::IncludeTasks(_)) => format!("{} : {own}", role.name),
-            _ => own.to_string(),
+        match (&self.role, &self.action, rendered_name) {
+            (_, Action::IncludeRole(_), Some(name)) => name.to_string(),
+            (_, Action::IncludeRole(include), None) => format!("{own} : {}", include.role.as_str()),
+            (Some(role), _, _) => format!("{} : {own}", role.name),
+            (None, _, _) => own.to_string(),
         }
     }
 }
@@ -140,6 +144,11 @@ pub struct IncludeTasks {
     /// What the included tasks inherit: the keywords around the include (not its own `when`,
     /// `tags`, …) with `apply` and the include's `vars` added.
     pub inherited: Keywords,
+    /// The include's own `vars`; included tasks see them above facts and registers.
+    pub params: Arc<Map>,
+    /// Whether it stands among handlers.
+    pub in_handlers: bool,
+    pub in_transaction: bool,
 }
 
 /// `include_role`: a role, chosen for each host and loop item.
@@ -152,8 +161,11 @@ pub struct IncludeRole {
     pub public: Option<Setting<bool>>,
     pub allow_duplicates: Option<Setting<bool>>,
     pub rolespec_validate: Option<Setting<bool>>,
-    /// As in [`IncludeTasks`], but without the include's `vars`, which become the role's.
+    /// As in [`IncludeTasks`].
     pub inherited: Keywords,
+    /// The include's own `vars`: the role's, and as in [`IncludeTasks`].
+    pub params: Arc<Map>,
+    pub in_transaction: bool,
 }
 
 /// `tasks_from` and its like; `None` is `main`.
@@ -227,7 +239,7 @@ pub struct Block {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockKind {
-    /// `block:`, or the tasks of an `import_tasks`.
+    /// `block:`
     Written,
     /// All tasks of one use of [`Block::role`]: skipped where that role ran before (unless it
     /// allows duplicates), left by `meta: end_role`. Its dependencies are blocks before it.
@@ -243,6 +255,11 @@ pub struct Handler {
 }
 
 impl Handler {
+    pub fn of(mut task: Task) -> Handler {
+        let listen = std::mem::take(&mut task.listen);
+        Handler { task, listen }
+    }
+
     /// Whether a `notify` of `notified` means this handler, whose name was rendered by the caller.
     pub fn answers_to(&self, notified: &str, rendered_name: Option<&str>) -> bool {
         let by_name = rendered_name.is_some_and(|name| {

@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// The value, each string remembering its place and so being a template; `!vault` text is
-    /// opened with `vault` and Secret.
+    /// opened with `vault` and Secret, as is all text of a file that was encrypted as a whole.
     ///
     /// # Errors
     /// The span and reason of an envelope that could not be opened.
@@ -95,7 +95,11 @@ impl Node {
             Kind::Bool(b) => Val::Bool(*b),
             Kind::Int(i) => Val::Int(*i),
             Kind::Float(f) => Val::Float(*f),
-            Kind::Text { text, .. } => Val::Text(Text::template(text.as_str(), &self.span)),
+            Kind::Text { text, .. } => {
+                let text = Text::template(text.as_str(), &self.span);
+                Val::Text(if self.span.file.secret { text.into_secret() } else { text })
+            }
+            Kind::Unsafe(text) if self.span.file.secret => Val::secret(text),
             Kind::Unsafe(text) => Val::from(text.as_str()),
             Kind::Vault(envelope) => {
                 let text = vault(envelope).map_err(|why| (self.span.clone(), why))?;
