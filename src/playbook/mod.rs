@@ -22,4 +22,3 @@ pub use task::{
     Action, Block, BlockKind, Condition, Handler, IncludeRole, IncludeTasks, Item, Loop, LoopControl,
     LoopSource, ModuleCall, OneWay, RoleFiles, StaticPath, Task,
 };
-mod shim; pub use shim::*;

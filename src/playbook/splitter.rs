@@ -232,7 +232,7 @@ mod tests {
         for (text, wanted) in [
             ("src=a dest=b", r#"src="a" dest="b" | """#),
             ("a=b c='foo bar' d=\"x y\"", r#"a="b" c="foo bar" d="x y" | """#),
-            ("msg='it\\'s' x=1", r#"msg="'it's'" x="1" | """#),
+            ("msg='it\\'s' x=1", r#"msg="it's" x="1" | """#),
             ("path={{ a b }}/c mode=0644", r#"path="{{ a b }}/c" mode="0644" | """#),
             ("line='a={{ x | default(\"y z\") }}'", r#"line="a={{ x | default(\"y z\") }}" | """#),
             ("flush_handlers", r#" | "flush_handlers""#),

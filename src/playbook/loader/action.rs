@@ -23,6 +23,8 @@ pub struct Called {
     pub template: Option<Text>,
     /// `local_action`: on the machine of the operator.
     pub local: bool,
+    /// A mistake in its arguments was reported that would only bring others after it.
+    pub is_broken: bool,
 }
 
 #[derive(Clone)]
@@ -171,6 +173,7 @@ impl Load<'_> {
             places: HashMap::new(),
             template: None,
             local: false,
+            is_broken: false,
         };
         match &entry.value.kind {
             Kind::Null => {}
@@ -241,6 +244,7 @@ impl Load<'_> {
             places: HashMap::new(),
             template: None,
             local,
+            is_broken: false,
         };
         let rest: Vec<Entry> = rest.iter().filter(|e| e.key.as_str() != Some("module")).cloned().collect();
         for entry in &rest {
@@ -344,6 +348,7 @@ impl Load<'_> {
                         .help("write its arguments as `name: value` lines below it, or as name=value"),
                 );
                 called.args.shift_remove("_raw_params");
+                called.is_broken = true;
             }
         }
     }
@@ -358,24 +363,34 @@ impl Load<'_> {
                 None => {}
             }
         }
-        if called.template.is_some() {
+        if called.template.is_some() || called.is_broken {
             return;
         }
         args.extend(called.args.iter().map(|(k, v)| (k.clone(), v.clone())));
-        let Err(problem) = self.language().check_args(&info.canonical, &Val::map(args)) else { return };
-        let place = problem.arg.as_deref().and_then(|arg| called.places.get(arg));
-        let is_unknown =
-            problem.message.contains("unknown field") || problem.message.contains("has no argument");
-        let at = match place {
-            Some((name, _)) if is_unknown => name,
-            Some((_, value)) => value,
-            None => &called.span,
-        };
-        let message = match place {
-            Some(_) => problem.message,
-            None => format!("`{}`: {}", called.written, problem.message),
-        };
-        self.error("bad-argument", message, at);
+        // A wrong value is replaced by one that fits anything, so that all mistakes are found.
+        for _ in 0..=called.args.len() {
+            let Err(problem) = self.language().check_args(&info.canonical, &Val::map(args.clone())) else {
+                return;
+            };
+            let Some((arg, (name, value))) =
+                problem.arg.as_deref().and_then(|arg| called.places.get(arg).map(|place| (arg, place)))
+            else {
+                self.error(
+                    "bad-argument",
+                    format!("`{}`: {}", called.written, problem.message),
+                    &called.span,
+                );
+                return;
+            };
+            let is_unknown =
+                problem.message.contains("unknown field") || problem.message.contains("has no argument");
+            if is_unknown {
+                args.shift_remove(arg);
+            } else {
+                args.insert(Val::from(arg), Val::Text(Text::template("{{ any }}", value)));
+            }
+            self.error("bad-argument", problem.message.clone(), if is_unknown { name } else { value });
+        }
     }
 }
 
