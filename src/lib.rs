@@ -3,13 +3,13 @@
 //! `docs/architecture.md` tells the way of one task through these folders; arrows of `use` point
 //! down this list only.
 
-pub mod inventory;
 pub mod cli;
 pub mod engine;
-pub mod report;
+pub mod inventory;
 pub mod module;
 pub mod playbook;
 pub mod remote;
+pub mod report;
 pub mod secret;
 pub mod source;
 pub mod template;

@@ -64,7 +64,9 @@ impl Inventory {
     fn show(&self, outputs: &Outputs) -> Result<(), Diagnostics> {
         let wrong = |message: String| Diagnostics(vec![Diagnostic::global("inventory", message)]);
         if [self.list, self.host.is_some(), self.graph].iter().filter(|x| **x).count() != 1 {
-            return Err(wrong("No action selected, at least one of --host, --graph or --list needs to be specified.".into()));
+            return Err(wrong(
+                "No action selected, at least one of --host, --graph or --list needs to be specified.".into(),
+            ));
         }
         let cwd = setup::cwd()?;
         let vault = self.common.open_secrets(&outputs.redactor)?.vault();
@@ -96,7 +98,9 @@ impl Inventory {
             self.render(&outputs.redactor.redact_val(&val)).map_err(wrong)?
         };
         match &self.output {
-            Some(file) => std::fs::write(file, text).map_err(|e| wrong(format!("can't write {}: {e}", file.display()))),
+            Some(file) => {
+                std::fs::write(file, text).map_err(|e| wrong(format!("can't write {}: {e}", file.display())))
+            }
             None => {
                 outputs.screen.line(Paint::Plain, text.trim_end_matches('\n'));
                 Ok(())

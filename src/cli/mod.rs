@@ -17,7 +17,9 @@ use clap::Parser;
 /// Runs the program by the name it was called by: `seqn-play`, or one of Ansible's.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     crate::secret::harden_process();
-    let called = args.first().map(|name| Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let called = args
+        .first()
+        .map(|name| Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned());
     let code = match called.as_deref() {
         Some("ansible-playbook") => run_parsed::<playbook::Playbook>(args),
         Some("ansible-inventory") => run_parsed::<inventory::Inventory>(args),

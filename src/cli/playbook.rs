@@ -144,7 +144,8 @@ impl Playbook {
         let cwd = setup::cwd()?;
         let opened = self.common.open_secrets(&outputs.redactor)?;
         let vault = opened.vault();
-        let files = self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
+        let files =
+            self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
         let (extra, mut problems) = crate::vars::extra_vars(&self.common.extra_vars, &cwd, &vault);
         outputs.redactor.register_val(&Val::map(extra.clone()));
 
@@ -156,7 +157,12 @@ impl Playbook {
 
         let (inventory, found) = self.common.load_inventory(&cwd, &vault);
         problems.0.extend(found.0);
-        let limit = self.limit.as_deref().map(|l| Limit::parse(l, &cwd)).transpose().map_err(|d| Diagnostics(vec![d]))?;
+        let limit = self
+            .limit
+            .as_deref()
+            .map(|l| Limit::parse(l, &cwd))
+            .transpose()
+            .map_err(|d| Diagnostics(vec![d]))?;
         let options = self.options(limit.clone())?;
         let settings = Settings {
             run: self.run_info(&options),
@@ -181,8 +187,12 @@ impl Playbook {
             }
             return Ok(0);
         }
-        let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() else {
-            return Err(Diagnostics(vec![Diagnostic::global("runtime", "can't start threads on this machine")]));
+        let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+        else {
+            return Err(Diagnostics(vec![Diagnostic::global(
+                "runtime",
+                "can't start threads on this machine",
+            )]));
         };
         let code = runtime.block_on(async {
             let connections = Arc::new(Connections::new());
@@ -235,10 +245,15 @@ impl Playbook {
     }
 
     fn options(&self, limit: Option<Limit>) -> Result<Options, Diagnostics> {
-        let ask = |prompt: &str| ask_password(prompt).map_err(|why| Diagnostics(vec![Diagnostic::global("password", why)]));
+        let ask = |prompt: &str| {
+            ask_password(prompt).map_err(|why| Diagnostics(vec![Diagnostic::global("password", why)]))
+        };
         let from_file = |path: &Path| -> Result<Text, Diagnostics> {
             let text = std::fs::read_to_string(path).map_err(|e| {
-                Diagnostics(vec![Diagnostic::global("password", format!("can't read {}: {e}", path.display()))])
+                Diagnostics(vec![Diagnostic::global(
+                    "password",
+                    format!("can't read {}: {e}", path.display()),
+                )])
             })?;
             Ok(Text::secret(text.trim_end_matches(['\n', '\r'])))
         };
@@ -251,7 +266,11 @@ impl Playbook {
             (Some(file), _) => Some(from_file(file)?),
             (None, true) => {
                 let typed = ask("BECOME password[defaults to SSH password]: ")?;
-                Some(if typed.is_empty() { password.clone().unwrap_or_else(|| Text::secret("")) } else { Text::secret(typed) })
+                Some(if typed.is_empty() {
+                    password.clone().unwrap_or_else(|| Text::secret(""))
+                } else {
+                    Text::secret(typed)
+                })
             }
             (None, false) => None,
         };
@@ -300,7 +319,14 @@ impl Playbook {
         self.remote_user.iter().map(|u| (Val::from("ansible_user"), Val::from(u.as_str()))).collect()
     }
 
-    fn list(&self, screen: &Screen, file: &str, playbook: &Loaded, variables: &Arc<Variables>, limit: Option<&Limit>) {
+    fn list(
+        &self,
+        screen: &Screen,
+        file: &str,
+        playbook: &Loaded,
+        variables: &Arc<Variables>,
+        limit: Option<&Limit>,
+    ) {
         let say = |text: &str| screen.line(Paint::Plain, text);
         say(&format!("\nplaybook: {file}"));
         if self.syntax_check && !(self.list_hosts || self.list_tasks || self.list_tags) {
@@ -338,8 +364,11 @@ impl Playbook {
                 }
             }
             if self.list_tags {
-                let mut all: Vec<String> =
-                    tasks.iter().filter(wanted).flat_map(|t| t.keywords.tags.iter().map(|t| t.to_string())).collect();
+                let mut all: Vec<String> = tasks
+                    .iter()
+                    .filter(wanted)
+                    .flat_map(|t| t.keywords.tags.iter().map(|t| t.to_string()))
+                    .collect();
                 all.sort();
                 all.dedup();
                 say(&format!("      TASK TAGS: [{}]", all.join(", ")));
@@ -369,7 +398,8 @@ async fn run_all(engine: &Engine, files: &[PathBuf], playbooks: &[Loaded], outpu
 /// Ends at the second Ctrl-C (or SIGTERM); the first one raises `interrupt`.
 async fn two_interrupts(interrupt: &Interrupt, sink: Arc<dyn Sink>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     for first in [true, false] {
@@ -397,7 +427,9 @@ fn find_playbook(cwd: &Path, name: &str) -> Result<PathBuf, Diagnostics> {
         Some(path) => Ok(path.clone()),
         None => {
             let known: Vec<String> = std::fs::read_dir(cwd.join("playbooks"))
-                .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+                .map(|entries| {
+                    entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+                })
                 .unwrap_or_default();
             let mut problem = Diagnostic::global("no-playbook", format!("the playbook {name} was not found"));
             problem.help = crate::source::diagnostic::nearest(name, known.iter().map(String::as_str))

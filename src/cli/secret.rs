@@ -99,8 +99,9 @@ impl SecretCommand {
             Action::Keygen { file } => {
                 let file = match file {
                     Some(file) => file.clone(),
-                    None => identities::default_path(&env)
-                        .ok_or_else(|| Error::refused("there is no home directory; name the file to write"))?,
+                    None => identities::default_path(&env).ok_or_else(|| {
+                        Error::refused("there is no home directory; name the file to write")
+                    })?,
                 };
                 let public = edit::keygen(&file)?;
                 say(&format!("identity: {}\npublic key: {public}", file.display()));

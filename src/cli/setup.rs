@@ -108,7 +108,8 @@ impl Opened {
 }
 
 fn text_of(plain: &Secret) -> Result<String, String> {
-    String::from_utf8(plain.expose_bytes().to_vec()).map_err(|_| "what is inside isn't UTF-8 text".to_string())
+    String::from_utf8(plain.expose_bytes().to_vec())
+        .map_err(|_| "what is inside isn't UTF-8 text".to_string())
 }
 
 pub fn secret_problem(e: &crate::secret::Error) -> Diagnostic {

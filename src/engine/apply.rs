@@ -134,8 +134,9 @@ impl Applier<'_> {
 
     async fn observe(&self, postcondition: Postcondition) -> Result<(), Failure> {
         let output = self.target(postcondition.at).probe(postcondition.command).await?;
-        (postcondition.holds)(&output)
-            .map_err(|why| Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label)))
+        (postcondition.holds)(&output).map_err(|why| {
+            Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
+        })
     }
 }
 

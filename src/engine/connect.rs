@@ -54,14 +54,24 @@ impl Settings<'_> {
                 value => match scalar_text(&value) {
                     Some(text) if !text.is_empty() => return Ok(Some(text)),
                     Some(_) => {}
-                    None => return Err(Failure::new(format!("{name} must be a string, got {}", value.type_name()))),
+                    None => {
+                        return Err(Failure::new(format!(
+                            "{name} must be a string, got {}",
+                            value.type_name()
+                        )));
+                    }
                 },
             }
         }
         Ok(None)
     }
 
-    fn text(&self, names: &[&str], keyword: Option<&Text>, default: Option<&str>) -> Result<Option<String>, Failure> {
+    fn text(
+        &self,
+        names: &[&str],
+        keyword: Option<&Text>,
+        default: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
         if let Some(text) = self.variable(names)? {
             return Ok(Some(text.to_string()));
         }
@@ -74,7 +84,12 @@ impl Settings<'_> {
         Ok(default.map(str::to_string))
     }
 
-    fn boolean(&self, names: &[&str], keyword: Option<&Setting<bool>>, default: bool) -> Result<bool, Failure> {
+    fn boolean(
+        &self,
+        names: &[&str],
+        keyword: Option<&Setting<bool>>,
+        default: bool,
+    ) -> Result<bool, Failure> {
         let wrong = |name: &str, text: &str| Failure::new(format!("{name} must be a boolean, got '{text}'"));
         if let Some(text) = self.variable(names)? {
             return parse_bool(&text).ok_or_else(|| wrong(names[0], text.as_str()));
@@ -108,9 +123,8 @@ pub fn settings(
     let cli = &engine.options.connection;
     let implicit_local = engine.variables.inventory().host(host).is_some_and(|h| h.implicit);
     let default = if implicit_local { "local" } else { cli.connection.as_deref().unwrap_or("ssh") };
-    let kind = get
-        .text(&["ansible_connection"], keywords.connection.as_ref(), Some(default))?
-        .unwrap_or_default();
+    let kind =
+        get.text(&["ansible_connection"], keywords.connection.as_ref(), Some(default))?.unwrap_or_default();
     let transport = match kind.rsplit('.').next().unwrap_or_default() {
         "ssh" | "smart" | "paramiko" | "paramiko_ssh" => TransportKind::Ssh,
         "native" => TransportKind::Native,
@@ -123,11 +137,9 @@ pub fn settings(
     let number = |names: &[&str]| -> Result<Option<u64>, Failure> {
         match get.variable(names)? {
             None => Ok(None),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map(Some)
-                .map_err(|_| Failure::new(format!("{} must be a whole number, got '{}'", names[0], text.as_str()))),
+            Some(text) => text.trim().parse().map(Some).map_err(|_| {
+                Failure::new(format!("{} must be a whole number, got '{}'", names[0], text.as_str()))
+            }),
         }
     };
     let port = match number(&["ansible_port", "ansible_ssh_port"])? {
@@ -146,9 +158,10 @@ pub fn settings(
     let mut ssh_args = Vec::new();
     for names in [&["ansible_ssh_common_args"][..], &["ansible_ssh_extra_args"]] {
         if let Some(text) = get.variable(names)? {
-            ssh_args.extend(shell_words::split(&text).map_err(|_| {
-                Failure::new(format!("{} has an unclosed quote", names[0]))
-            })?);
+            ssh_args.extend(
+                shell_words::split(&text)
+                    .map_err(|_| Failure::new(format!("{} has an unclosed quote", names[0])))?,
+            );
         }
     }
     for given in &cli.ssh_args {
@@ -156,10 +169,11 @@ pub fn settings(
             shell_words::split(given).map_err(|_| Failure::new("--ssh-common-args has an unclosed quote"))?,
         );
     }
-    let host_key_checking = match get.variable(&["ansible_host_key_checking", "ansible_ssh_host_key_checking"])? {
-        Some(text) => parse_bool(&text).unwrap_or(true),
-        None => cli.host_key_checking.unwrap_or(true),
-    };
+    let host_key_checking =
+        match get.variable(&["ansible_host_key_checking", "ansible_ssh_host_key_checking"])? {
+            Some(text) => parse_bool(&text).unwrap_or(true),
+            None => cli.host_key_checking.unwrap_or(true),
+        };
     let password = match get.variable(&["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])? {
         Some(password) => Some(password.into_secret()),
         None => cli.password.clone(),
@@ -193,7 +207,11 @@ pub fn settings(
     })
 }
 
-fn become_settings(engine: &Engine, get: &Settings<'_>, keywords: &Keywords) -> Result<Option<Become>, Failure> {
+fn become_settings(
+    engine: &Engine,
+    get: &Settings<'_>,
+    keywords: &Keywords,
+) -> Result<Option<Become>, Failure> {
     let cli = &engine.options.connection;
     if !get.boolean(&["ansible_become"], keywords.become_.as_ref(), cli.become_)? {
         return Ok(None);
@@ -210,10 +228,11 @@ fn become_settings(engine: &Engine, get: &Settings<'_>, keywords: &Keywords) -> 
                 .help("use sudo, su or doas"));
         }
     };
-    let password = match get.variable(&["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"])? {
-        Some(password) => Some(password.into_secret()),
-        None => cli.become_password.clone(),
-    };
+    let password =
+        match get.variable(&["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"])? {
+            Some(password) => Some(password.into_secret()),
+            None => cli.become_password.clone(),
+        };
     if let Some(password) = &password {
         engine.redactor.register(password);
     }

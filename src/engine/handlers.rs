@@ -30,8 +30,12 @@ impl PlayRun<'_> {
             let own = named(h);
             h.answers_to(name, own.as_deref()) && !h.listen.iter().any(|l| l == name)
         });
-        let listening: Vec<usize> =
-            handlers.iter().enumerate().filter(|(_, h)| h.listen.iter().any(|l| l == name)).map(|(i, _)| i).collect();
+        let listening: Vec<usize> = handlers
+            .iter()
+            .enumerate()
+            .filter(|(_, h)| h.listen.iter().any(|l| l == name))
+            .map(|(i, _)| i)
+            .collect();
         let found: IndexSet<usize> = by_name.into_iter().chain(listening).collect();
         if found.is_empty() {
             return Err(format!(

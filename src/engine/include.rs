@@ -13,8 +13,17 @@ pub struct Inclusion {
 
 #[derive(Debug, Clone)]
 pub enum Kind {
-    Tasks { include: IncludeTasks, file: String },
-    Role { include: IncludeRole, name: String, from: [Option<String>; 4], public: bool, allow_duplicates: bool },
+    Tasks {
+        include: IncludeTasks,
+        file: String,
+    },
+    Role {
+        include: IncludeRole,
+        name: String,
+        from: [Option<String>; 4],
+        public: bool,
+        allow_duplicates: bool,
+    },
 }
 
 impl Inclusion {
@@ -30,7 +39,10 @@ impl Inclusion {
         allow_duplicates: bool,
         vars: Vec<(String, Val)>,
     ) -> Inclusion {
-        Inclusion { kind: Kind::Role { include: include.clone(), name, from, public, allow_duplicates }, vars }
+        Inclusion {
+            kind: Kind::Role { include: include.clone(), name, from, public, allow_duplicates },
+            vars,
+        }
     }
 
     /// As people call it: the file, or the role.

@@ -197,7 +197,9 @@ impl Instance<'_> {
     }
 
     fn send_item(&self, work: &Work, outcome: &Outcome, label: Val) -> Result<(), Failure> {
-        if matches!(self.task.action, Action::IncludeTasks(_) | Action::IncludeRole(_)) && !outcome.is_failed() {
+        if matches!(self.task.action, Action::IncludeTasks(_) | Action::IncludeRole(_))
+            && !outcome.is_failed()
+        {
             return Ok(());
         }
         let ignored = outcome.status == Status::Failed
@@ -284,7 +286,8 @@ impl Instance<'_> {
         if self.task.loop_.is_none() {
             return Vec::new();
         }
-        let mut names = vec!["ansible_loop_var".to_string(), "ansible_index_var".into(), "ansible_loop".into()];
+        let mut names =
+            vec!["ansible_loop_var".to_string(), "ansible_index_var".into(), "ansible_loop".into()];
         for marker in ["ansible_loop_var", "ansible_index_var"] {
             if let Some((Layer::Loop, Val::Text(name))) = scope.find(marker) {
                 names.push(name.to_string());
@@ -361,7 +364,10 @@ impl Instance<'_> {
 
     /// Applies `changed_when` and `failed_when`.
     fn judge(&self, scope: &Scope, outcome: &mut Outcome) -> Result<(), Failure> {
-        if outcome.status == Status::Skipped && self.task.failed_when.is_none() && self.task.changed_when.is_none() {
+        if outcome.status == Status::Skipped
+            && self.task.failed_when.is_none()
+            && self.task.changed_when.is_none()
+        {
             return Ok(());
         }
         let mut scope = scope.clone();
@@ -431,8 +437,13 @@ impl Instance<'_> {
             services: &services,
         };
         let plan = (module.plan)(&args, &cx).await?;
-        let applier =
-            Applier { host: &target, operator: &operator, check, diff, keep_undo: self.frame.transaction && !check };
+        let applier = Applier {
+            host: &target,
+            operator: &operator,
+            check,
+            diff,
+            keep_undo: self.frame.transaction && !check,
+        };
         let (done, result) = applier.apply(plan).await;
         work.applied.extend(done.applied);
         let mut values = done.result;
@@ -490,10 +501,11 @@ impl Instance<'_> {
         engine.redactor.register_val(&args);
         let hooks = RunHooks { engine };
         let role_dir = self.task.role.as_ref().map(|r| r.path.as_path());
-        let learners = match (&work.delegate, self.boolean(&work.scope, &self.task.keywords.delegate_facts, false)?) {
-            (Some(delegate), true) => vec![delegate.clone()],
-            _ => self.learners.clone(),
-        };
+        let learners =
+            match (&work.delegate, self.boolean(&work.scope, &self.task.keywords.delegate_facts, false)?) {
+                (Some(delegate), true) => vec![delegate.clone()],
+                _ => self.learners.clone(),
+            };
         let cx = ControlCx {
             host: &self.host,
             variables: &engine.variables,
@@ -549,13 +561,17 @@ impl Instance<'_> {
             match self.render_with(scope, layer)? {
                 Val::Map(map) => {
                     for (name, value) in map.iter() {
-                        let text = scalar_text(value).unwrap_or_else(|| Text::new(value.to_json().to_string()));
+                        let text =
+                            scalar_text(value).unwrap_or_else(|| Text::new(value.to_json().to_string()));
                         merged.insert(name.key_text(), text);
                     }
                 }
                 Val::Null | Val::Omit => {}
                 other => {
-                    return Err(Failure::new(format!("environment must be a dictionary, received {}", other.type_name())));
+                    return Err(Failure::new(format!(
+                        "environment must be a dictionary, received {}",
+                        other.type_name()
+                    )));
                 }
             }
         }
@@ -574,7 +590,9 @@ impl Instance<'_> {
             match self.render_with(scope, &Val::Text(template.clone()))? {
                 Val::Map(args) => given.extend(args.iter().map(|(k, v)| (k.clone(), v.clone()))),
                 Val::Null | Val::Omit => {}
-                other => return Err(Failure::new(format!("args must be a dictionary, not {}", other.type_name()))),
+                other => {
+                    return Err(Failure::new(format!("args must be a dictionary, not {}", other.type_name())));
+                }
             }
         }
         if let Some(args) = call.args.as_map() {
@@ -646,14 +664,23 @@ impl Instance<'_> {
 
     pub fn render_with(&self, scope: &Scope, val: &Val) -> Result<Val, Failure> {
         let hooks = RunHooks { engine: self.run.engine };
-        Ok(self.run.engine.templar.render(val, &self.render_cx(scope, &hooks, self.run.engine.options.check))?)
+        Ok(self
+            .run
+            .engine
+            .templar
+            .render(val, &self.render_cx(scope, &hooks, self.run.engine.options.check))?)
     }
 
     fn text(&self, scope: &Scope, text: &Text) -> Result<String, Failure> {
         Ok(self.render_with(scope, &Val::Text(text.clone()))?.key_text())
     }
 
-    pub fn boolean(&self, scope: &Scope, setting: &Option<Setting<bool>>, default: bool) -> Result<bool, Failure> {
+    pub fn boolean(
+        &self,
+        scope: &Scope,
+        setting: &Option<Setting<bool>>,
+        default: bool,
+    ) -> Result<bool, Failure> {
         self.setting(scope, setting, default, "a boolean", |text| parse_bool(text))
     }
 
@@ -678,9 +705,9 @@ impl Instance<'_> {
             Some(Setting::Fixed(value)) => Ok(*value),
             Some(Setting::Template(text)) => match self.render_with(scope, &Val::Text(text.clone()))? {
                 Val::Omit | Val::Null => Ok(default),
-                value => scalar_text(&value)
-                    .and_then(|t| parse(&t))
-                    .ok_or_else(|| Failure::new(format!("{} must be {wanted}, got {value:?}", text.as_str()))),
+                value => scalar_text(&value).and_then(|t| parse(&t)).ok_or_else(|| {
+                    Failure::new(format!("{} must be {wanted}, got {value:?}", text.as_str()))
+                }),
             },
         }
     }

@@ -79,11 +79,11 @@ impl Language for Registries {
     }
 
     fn lookup(&self, name: &str) -> bool {
-        crate::template::lookups::NAMES.iter().any(|known| *known == name)
+        crate::template::lookup_names().contains(&name)
     }
 
     fn lookup_names(&self) -> Vec<String> {
-        crate::template::lookups::NAMES.iter().map(ToString::to_string).collect()
+        crate::template::lookup_names().into_iter().map(String::from).collect()
     }
 
     fn render_static(&self, text: &Text, vars: &Map) -> Result<String, String> {
@@ -115,11 +115,15 @@ impl Language for Registries {
 fn check_meta(args: &Val) -> Result<(), ArgError> {
     let wrong = |message: String| ArgError { arg: None, message };
     match args.get("_raw_params") {
-        Some(Val::Text(t)) if t.is_template() => Err(wrong("meta takes a literal action, not a template".into())),
-        Some(action) if meta::ACTIONS.contains(&action.key_text().trim()) => Ok(()),
-        Some(action) => {
-            Err(wrong(format!("meta has no action '{}'; it can be {}", action.key_text(), meta::ACTIONS.join(", "))))
+        Some(Val::Text(t)) if t.is_template() => {
+            Err(wrong("meta takes a literal action, not a template".into()))
         }
+        Some(action) if meta::ACTIONS.contains(&action.key_text().trim()) => Ok(()),
+        Some(action) => Err(wrong(format!(
+            "meta has no action '{}'; it can be {}",
+            action.key_text(),
+            meta::ACTIONS.join(", ")
+        ))),
         None => Err(wrong(format!("meta needs an action: {}", meta::ACTIONS.join(", ")))),
     }
 }
@@ -129,7 +133,9 @@ fn check_control(control: &dyn control::Control, args: &Val) -> Result<(), ArgEr
         unknown_argument(args, control.name(), known)?;
     }
     match control.required_args().iter().find(|name| args.get(name).is_none()) {
-        Some(missing) => Err(ArgError { arg: None, message: format!("missing required argument: {missing}") }),
+        Some(missing) => {
+            Err(ArgError { arg: None, message: format!("missing required argument: {missing}") })
+        }
         None => Ok(()),
     }
 }
@@ -146,4 +152,3 @@ fn unknown_argument(args: &Val, module: &str, known: &[&str]) -> Result<(), ArgE
     }
     Ok(())
 }
-

@@ -30,9 +30,12 @@ impl PlayRun<'_> {
         match action.trim() {
             "flush_handlers" => self.flush_handlers(hosts, frame).await,
             "noop" => Failures::new(),
-            "refresh_inventory" => {
-                self.fail_all(task, hosts, frame, "meta: refresh_inventory is not supported: the inventory is read once a run")
-            }
+            "refresh_inventory" => self.fail_all(
+                task,
+                hosts,
+                frame,
+                "meta: refresh_inventory is not supported: the inventory is read once a run",
+            ),
             "clear_host_errors" => {
                 if let Some(first) = self.first_where(task, hosts, frame) {
                     let _: &HostName = first;
@@ -111,9 +114,16 @@ impl PlayRun<'_> {
                 match instance.holds(&self.scope(host, &layers)) {
                     Ok(holds) => holds,
                     Err(why) => {
-                        self.engine.stats.count(host, &Outcome::new(Status::Skipped, Default::default()), Taken::Stands);
+                        self.engine.stats.count(
+                            host,
+                            &Outcome::new(Status::Skipped, Default::default()),
+                            Taken::Stands,
+                        );
                         self.engine.sink.send(Event::Warning {
-                            message: format!("{}: the condition can't be judged for {host}: {}", task.span, why.message),
+                            message: format!(
+                                "{}: the condition can't be judged for {host}: {}",
+                                task.span, why.message
+                            ),
                         });
                         false
                     }

@@ -107,7 +107,9 @@ fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers
     let mut hosts = selection.hosts;
     order(play.order).apply(&mut hosts);
     let name = match &play.name {
-        Some(name) => render(engine, play, &scope, &Val::Text(name.clone())).map_or(name.to_string(), |v| v.key_text()),
+        Some(name) => {
+            render(engine, play, &scope, &Val::Text(name.clone())).map_or(name.to_string(), |v| v.key_text())
+        }
         None => patterns.join(","),
     };
     engine.sink.send(Event::PlayStarted {
@@ -161,7 +163,10 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
             continue;
         }
         if prompt.encrypt.is_some() {
-            return Err(Failure::new(format!("{}: vars_prompt with 'encrypt' is not supported; hash the value in a task", prompt.span)));
+            return Err(Failure::new(format!(
+                "{}: vars_prompt with 'encrypt' is not supported; hash the value in a task",
+                prompt.span
+            )));
         }
         let question = prompt.prompt.as_ref().map_or(prompt.name.clone(), |p| p.to_string());
         let shown = match &prompt.default {
@@ -362,10 +367,12 @@ impl PlayRun<'_> {
         state.failed.extend(failures.keys().cloned());
         let limit = match &self.play.max_fail_percentage {
             Some(Setting::Fixed(limit)) => *limit,
-            Some(Setting::Template(text)) => match self.render_for(&self.batch, &Val::Text(text.clone())).key_text().parse() {
-                Ok(limit) => limit,
-                Err(_) => return,
-            },
+            Some(Setting::Template(text)) => {
+                match self.render_for(&self.batch, &Val::Text(text.clone())).key_text().parse() {
+                    Ok(limit) => limit,
+                    Err(_) => return,
+                }
+            }
             None => return,
         };
         let gone = state.failed.union(&state.unreachable).count();
@@ -537,7 +544,13 @@ impl PlayRun<'_> {
         let mut keywords = self.play.keywords.clone();
         keywords.tags = vec![Text::new("always")];
         keywords.when = self.play.imported_when.clone();
-        Some(Task::implicit(&self.play.span, "Gathering Facts", "ansible.builtin.setup", Val::map(args), keywords))
+        Some(Task::implicit(
+            &self.play.span,
+            "Gathering Facts",
+            "ansible.builtin.setup",
+            Val::map(args),
+            keywords,
+        ))
     }
 
     pub fn task_info(&self, task: &Task) -> TaskInfo {

@@ -21,7 +21,9 @@ pub enum Taken {
 impl Stats {
     pub fn count(&self, host: &str, outcome: &Outcome, taken: Taken) {
         let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let stats = all.entry(host.to_string()).or_insert_with(|| HostStats { host: host.into(), ..Default::default() });
+        let stats = all
+            .entry(host.to_string())
+            .or_insert_with(|| HostStats { host: host.into(), ..Default::default() });
         let changed = outcome.result.get("changed").and_then(crate::source::Val::as_bool) == Some(true);
         match (outcome.status, taken) {
             (Status::Ok, _) => stats.ok += 1,

@@ -141,7 +141,11 @@ impl PlayRun<'_> {
                 if let Some(why) = &step.error {
                     failed_undo.push(format!("{}: {why}", step.label));
                 }
-                self.engine.sink.send(Event::Undone { host: host.to_string(), label: step.label, error: step.error });
+                self.engine.sink.send(Event::Undone {
+                    host: host.to_string(),
+                    label: step.label,
+                    error: step.error,
+                });
             }
             if let Some(failed) = failures.get_mut(&host)
                 && let Some(result) = failed.result.as_map()

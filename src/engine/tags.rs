@@ -62,7 +62,11 @@ mod tests {
             ("always a", "", "a", false),
         ];
         for (tags, only, skip, runs) in cases {
-            assert_eq!(selected(&list(tags), &list(only), &list(skip)), runs, "{tags:?} --tags {only:?} --skip-tags {skip:?}");
+            assert_eq!(
+                selected(&list(tags), &list(only), &list(skip)),
+                runs,
+                "{tags:?} --tags {only:?} --skip-tags {skip:?}"
+            );
         }
     }
 }

@@ -63,7 +63,10 @@ impl PlayRun<'_> {
         for done in finished {
             for inclusion in done.inclusions {
                 let takers: Vec<HostName> = if once { hosts.to_vec() } else { vec![done.host.clone()] };
-                match inclusions.iter_mut().find(|(known, who)| known.same_as(&inclusion) && !takers.iter().any(|t| who.contains(t))) {
+                match inclusions
+                    .iter_mut()
+                    .find(|(known, who)| known.same_as(&inclusion) && !takers.iter().any(|t| who.contains(t)))
+                {
                     Some((_, who)) => who.extend(takers),
                     None => inclusions.push((inclusion, takers)),
                 }
@@ -118,9 +121,7 @@ impl PlayRun<'_> {
                     true => hosts.iter().map(ToString::to_string).collect(),
                     false => vec![host.to_string()],
                 };
-                self.engine
-                    .sink
-                    .send(Event::InstanceStarted { task: label.clone(), host: host.to_string() });
+                self.engine.sink.send(Event::InstanceStarted { task: label.clone(), host: host.to_string() });
                 let instance =
                     Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners };
                 running.push(async move {
@@ -167,7 +168,13 @@ impl PlayRun<'_> {
             if let Some(name) = &task.register {
                 learned.register(learner, name, registered.clone());
             }
-            self.learn_facts(task, learner, delegate.as_deref(), flag(&task.keywords.delegate_facts), outcome);
+            self.learn_facts(
+                task,
+                learner,
+                delegate.as_deref(),
+                flag(&task.keywords.delegate_facts),
+                outcome,
+            );
         }
         if !finished.applied.is_empty() {
             self.state().applied.entry(host.clone()).or_default().append(&mut finished.applied);
@@ -193,11 +200,19 @@ impl PlayRun<'_> {
         if outcome.status == Status::Unreachable && !ignored {
             self.state().unreachable.insert(host.clone());
         }
-        let failure = stands.then(|| FailedTask { task: failed_task(task, instance.label), result: registered });
+        let failure =
+            stands.then(|| FailedTask { task: failed_task(task, instance.label), result: registered });
         Processed { host, failure, inclusions: if stands { vec![] } else { finished.inclusions } }
     }
 
-    fn learn_facts(&self, task: &Task, learner: &str, delegate: Option<&str>, to_delegate: bool, outcome: &Outcome) {
+    fn learn_facts(
+        &self,
+        task: &Task,
+        learner: &str,
+        delegate: Option<&str>,
+        to_delegate: bool,
+        outcome: &Outcome,
+    ) {
         let own = matches!(&task.action, Action::Module(call) if matches!(call.canonical.as_str(),
             "ansible.builtin.set_fact" | "ansible.builtin.include_vars"));
         if own {
@@ -228,16 +243,8 @@ impl PlayRun<'_> {
         let unreachable = hosts.iter().any(|h| self.state().unreachable.contains(h));
         let Some(first) = failures.values().next().cloned() else { return };
         let Some(host) = hosts.first() else { return };
-        let instance = Instance {
-            run: self,
-            task,
-            label,
-            host: host.clone(),
-            frame,
-            layers,
-            search,
-            learners: vec![],
-        };
+        let instance =
+            Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners: vec![] };
         let scope = self.scope(host, layers);
         if instance.boolean(&scope, &task.keywords.any_errors_fatal, false).unwrap_or(false) {
             failures.extend(hosts.iter().map(|h| (h.clone(), first.clone())));
@@ -269,11 +276,18 @@ impl PlayRun<'_> {
     }
 
     /// Runs what was included.
-    async fn included(&self, task: &Task, inclusion: Inclusion, hosts: &[HostName], frame: &Frame) -> Failures {
+    async fn included(
+        &self,
+        task: &Task,
+        inclusion: Inclusion,
+        hosts: &[HostName],
+        frame: &Frame,
+    ) -> Failures {
         let mut inner = frame.clone();
         inner.vars.extend(inclusion.vars.iter().cloned());
         let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let told = |file: String| Event::Included { file, hosts: names.clone(), item: inclusion.item().cloned() };
+        let told =
+            |file: String| Event::Included { file, hosts: names.clone(), item: inclusion.item().cloned() };
         let loaded = match &inclusion.kind {
             Kind::Tasks { include, file } => {
                 self.engine.loader.include_tasks(include, file, task, self.play).map(|loaded| {

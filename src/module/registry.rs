@@ -21,6 +21,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::raw::Raw>(),
     entry::<super::replace::Replace>(),
     entry::<super::secret_search::SecretSearch>(),
+    entry::<super::setup::Setup>(),
     entry::<super::shell::RunShell>(),
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::StatFile>(),

@@ -130,7 +130,13 @@ impl Seen {
         })
     }
 
-    async fn watch(&mut self, channel: &mut Channel, ready: &str, prompt: &str, method: BecomeMethod) -> Turn {
+    async fn watch(
+        &mut self,
+        channel: &mut Channel,
+        ready: &str,
+        prompt: &str,
+        method: BecomeMethod,
+    ) -> Turn {
         let ready = format!("{ready}\n");
         let (mut out_open, mut err_open) = (true, true);
         let mut byte = [0u8; 1];
@@ -141,7 +147,9 @@ impl Seen {
             }
             let asked = match method {
                 BecomeMethod::Sudo => contains(&self.err, prompt),
-                BecomeMethod::Su | BecomeMethod::Doas => contains(&self.err, "assword") || contains(&self.out, "assword"),
+                BecomeMethod::Su | BecomeMethod::Doas => {
+                    contains(&self.err, "assword") || contains(&self.out, "assword")
+                }
             };
             if asked {
                 return Turn::Prompt;
@@ -174,18 +182,28 @@ impl Seen {
         let lower = said.to_lowercase();
         let name = wanted.method.name();
         if self.timed_out {
-            return failure(wanted, format!("{name} did not answer within {} s; it said: {said}", PATIENCE.as_secs()));
+            return failure(
+                wanted,
+                format!("{name} did not answer within {} s; it said: {said}", PATIENCE.as_secs()),
+            );
         }
-        if lower.contains("incorrect password") || lower.contains("authentication fail") || lower.contains("try again") {
+        if lower.contains("incorrect password")
+            || lower.contains("authentication fail")
+            || lower.contains("try again")
+        {
             return failure(wanted, "the password is wrong".into());
         }
         if lower.contains("password is required") || lower.contains("authentication required") {
             return failure(wanted, "it asks for a password and none was given".into())
                 .with_help("give it with -K, or set ansible_become_password in an encrypted file");
         }
-        if lower.contains("must have a tty") || lower.contains("a terminal is required") || lower.contains("a tty is required") {
-            return failure(wanted, format!("{name} on this host insists on a terminal"))
-                .with_help("allow it without one there (Defaults !requiretty), or use another become method");
+        if lower.contains("must have a tty")
+            || lower.contains("a terminal is required")
+            || lower.contains("a tty is required")
+        {
+            return failure(wanted, format!("{name} on this host insists on a terminal")).with_help(
+                "allow it without one there (Defaults !requiretty), or use another become method",
+            );
         }
         if lower.contains("not found") {
             return failure(wanted, format!("there is no {name} on this host"));

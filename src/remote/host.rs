@@ -13,8 +13,8 @@ use super::connections::{Observer, Route};
 use super::script::{self, INLINE};
 use super::shell::Shell;
 use super::{
-    Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind, Stat,
-    Stream,
+    Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
+    Stat, Stream,
 };
 
 /// What was said to a host. Bytes without the transport's own.
@@ -78,7 +78,9 @@ impl Memory {
             _ => return known.clear(),
         };
         known.retain(|(_, question), _| match question {
-            Observation::Stat { path, .. } | Observation::Read { path, .. } => !paths.iter().any(|p| touches(p, path)),
+            Observation::Stat { path, .. } | Observation::Read { path, .. } => {
+                !paths.iter().any(|p| touches(p, path))
+            }
             Observation::List { path, .. } => !paths.iter().any(|p| p.starts_with(path.as_str())),
             Observation::Query(_) | Observation::Probe(_) => false,
         });
@@ -89,7 +91,9 @@ impl Memory {
 /// for it that we can't tell (a path with `..` or a link is compared by its last part).
 fn touches(changed: &str, seen: &str) -> bool {
     let last = |p: &str| p.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
-    changed == seen || changed.starts_with(&format!("{}/", seen.trim_end_matches('/'))) || last(changed) == last(seen)
+    changed == seen
+        || changed.starts_with(&format!("{}/", seen.trim_end_matches('/')))
+        || last(changed) == last(seen)
 }
 
 /// One host as one user.
@@ -116,7 +120,12 @@ impl ShellHost {
         *slot = Some(shell);
         self.counter.add(text.len(), output.stdout.len() + output.stderr.len());
         self.observer.tell(&self.name, || {
-            format!("{what}: status {}, {} bytes in {:.0?}", output.status, output.stdout.len(), output.duration)
+            format!(
+                "{what}: status {}, {} bytes in {:.0?}",
+                output.status,
+                output.stdout.len(),
+                output.duration
+            )
         });
         Ok(output)
     }
@@ -134,7 +143,9 @@ impl ShellHost {
             Observation::Query(_) | Observation::Probe(_) => Ok(Answer::Output(Arc::new(output))),
             _ if output.status == 3 => Err(self.error(RemoteErrorKind::Limit, &what, &output)),
             _ if !output.success() => Err(self.error(RemoteErrorKind::Refused, &what, &output)),
-            Observation::Stat { path, .. } => Ok(Answer::Stat(parse_stat(path, &output.stdout)?.map(Arc::new))),
+            Observation::Stat { path, .. } => {
+                Ok(Answer::Stat(parse_stat(path, &output.stdout)?.map(Arc::new)))
+            }
             Observation::Read { path, .. } => Ok(Answer::Read(Arc::new(parse_read(path, output.stdout)?))),
             Observation::List { .. } => Ok(Answer::List(Arc::new(parse_list(&output.stdout)?))),
         }
@@ -145,7 +156,11 @@ impl ShellHost {
         let said = said.trim();
         RemoteError {
             kind,
-            message: if said.is_empty() { format!("{what} ended with status {}", output.status) } else { said.to_string() },
+            message: if said.is_empty() {
+                format!("{what} ended with status {}", output.status)
+            } else {
+                said.to_string()
+            },
             help: None,
         }
     }
@@ -158,9 +173,11 @@ impl ShellHost {
         let bytes: Option<Vec<u8>> = match content {
             Content::Text(text) if text.len() <= INLINE => Some(text.as_bytes().to_vec()),
             Content::Bytes(bytes) if bytes.len() <= INLINE => Some(bytes.to_vec()),
-            Content::Operator { path, size } if *size <= INLINE as u64 => {
-                Some(tokio::fs::read(path).await.map_err(|e| local_error(format!("can't read {}: {e}", path.display())))?)
-            }
+            Content::Operator { path, size } if *size <= INLINE as u64 => Some(
+                tokio::fs::read(path)
+                    .await
+                    .map_err(|e| local_error(format!("can't read {}: {e}", path.display())))?,
+            ),
             _ => None,
         };
         let fill = match (&bytes, content) {
@@ -265,7 +282,9 @@ impl Host for ShellHost {
         let mut channel = self.route.channel().await?;
         let go = super::shell::token();
         let path = super::quote::quote(path);
-        let line = format!("if [ -r {path} ] && [ -f {path} ]; then echo {go}; exec cat <{path}; else echo no-{go}; fi\n");
+        let line = format!(
+            "if [ -r {path} ] && [ -f {path} ]; then echo {go}; exec cat <{path}; else echo no-{go}; fi\n"
+        );
         channel.stdin.write_all(line.as_bytes()).await.map_err(|e| local_error(e.to_string()))?;
         channel.stdin.flush().await.map_err(|e| local_error(e.to_string()))?;
         let mut head = Vec::new();
@@ -285,7 +304,11 @@ impl Host for ShellHost {
                 });
             }
             if text.ends_with(&format!("{go}\n")) {
-                return Ok(Box::new(Download { stdout: channel.stdout, _keep: channel.keep, _stdin: channel.stdin }));
+                return Ok(Box::new(Download {
+                    stdout: channel.stdout,
+                    _keep: channel.keep,
+                    _stdin: channel.stdin,
+                }));
             }
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::{
-    Answer, Attributes, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
-    Stat, Stream, Target,
+    Answer, Attributes, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError,
+    RemoteErrorKind, Stat, Stream, Target,
 };
 
 /// A host as it would be if what was planned had been applied.
@@ -23,7 +23,12 @@ struct Overlay {
 #[derive(Clone)]
 enum Planned {
     Gone,
-    Present { kind: FileKind, content: Option<Vec<u8>>, attributes: Attributes, link: String },
+    Present {
+        kind: FileKind,
+        content: Option<Vec<u8>>,
+        attributes: Attributes,
+        link: String,
+    },
     /// Something is different there; what, nobody knows before it is applied.
     Attributes(Attributes),
 }
@@ -149,7 +154,9 @@ impl Host for Overlay {
                 Ok(Answer::Stat(stat.map(Arc::new)))
             }
             Observation::Read { path, max } => match planned {
-                Planned::Present { content: Some(content), .. } => Ok(Answer::Read(Arc::new(FileRead { stat, content }))),
+                Planned::Present { content: Some(content), .. } => {
+                    Ok(Answer::Read(Arc::new(FileRead { stat, content })))
+                }
                 Planned::Gone => Ok(Answer::Read(Arc::new(FileRead::default()))),
                 _ => {
                     let file = self.target.read(&path, max).await?;
@@ -170,7 +177,10 @@ impl Host for Overlay {
                     Content::Host { .. } => None,
                 };
                 let attributes = attributes.clone();
-                self.plan(path, Planned::Present { kind: FileKind::File, content, attributes, link: String::new() });
+                self.plan(
+                    path,
+                    Planned::Present { kind: FileKind::File, content, attributes, link: String::new() },
+                );
             }
             Effect::Directory { path, attributes } => self.plan(
                 path,
@@ -234,9 +244,14 @@ impl Host for Overlay {
         })
     }
 
-    async fn download(&self, path: &str) -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError> {
+    async fn download(
+        &self,
+        path: &str,
+    ) -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError> {
         match self.planned(path) {
-            Some(Planned::Present { content: Some(content), .. }) => Ok(Box::new(std::io::Cursor::new(content))),
+            Some(Planned::Present { content: Some(content), .. }) => {
+                Ok(Box::new(std::io::Cursor::new(content)))
+            }
             _ => self.target.download(path).await,
         }
     }

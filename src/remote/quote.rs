@@ -16,8 +16,11 @@ mod tests {
 
     #[test]
     fn every_shell_reads_it_back() {
-        for text in ["", "a b", "it's", "$x `y` \\ \"q\"", "*?[a]", "line\nline", "é\t!", "-n", "~", "a;b&c|d"] {
-            let out = Command::new("sh").args(["-c", &format!("printf %s {}", quote(text))]).output().unwrap();
+        for text in
+            ["", "a b", "it's", "$x `y` \\ \"q\"", "*?[a]", "line\nline", "é\t!", "-n", "~", "a;b&c|d"]
+        {
+            let out =
+                Command::new("sh").args(["-c", &format!("printf %s {}", quote(text))]).output().unwrap();
             assert_eq!(out.stdout, text.as_bytes(), "{text:?}");
         }
     }

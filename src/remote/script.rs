@@ -56,7 +56,9 @@ fn expectation(expect: &Expect) -> &str {
 
 /// Fills a temporary file beside the target and puts it in place. `fill` writes to `"$s_tmp"`.
 pub fn write(effect: &Effect, fill: &str) -> String {
-    let Effect::Write { path, attributes, expect, validate, backup, .. } = effect else { return String::new() };
+    let Effect::Write { path, attributes, expect, validate, backup, .. } = effect else {
+        return String::new();
+    };
     let validate = validate.as_ref().map(|v| format!(" {}", quote(v))).unwrap_or_default();
     format!(
         "s_to=$(s_real {path}) || exit 1\n\

@@ -84,7 +84,8 @@ impl Shell {
         })
         .await;
         let said = |shell: &Shell| {
-            let text = format!("{}\n{}", String::from_utf8_lossy(&shell.err), String::from_utf8_lossy(&shell.out));
+            let text =
+                format!("{}\n{}", String::from_utf8_lossy(&shell.err), String::from_utf8_lossy(&shell.out));
             let text: String = text.trim().chars().take(400).collect();
             if text.is_empty() { "it said nothing".to_string() } else { format!("it said: {text}") }
         };
@@ -101,7 +102,11 @@ impl Shell {
             }),
             Err(_) => Err(RemoteError {
                 kind: RemoteErrorKind::Unreachable,
-                message: format!("the host's shell did not answer within {} s; {}", READY.as_secs(), said(&shell)),
+                message: format!(
+                    "the host's shell did not answer within {} s; {}",
+                    READY.as_secs(),
+                    said(&shell)
+                ),
                 help: None,
             }),
         }
@@ -130,13 +135,17 @@ impl Shell {
         .map_err(|e| match e.kind() {
             std::io::ErrorKind::FileTooLarge => RemoteError {
                 kind: RemoteErrorKind::Limit,
-                message: format!("more than {} MiB of output came; send it to a file instead", MAX_OUTPUT >> 20),
+                message: format!(
+                    "more than {} MiB of output came; send it to a file instead",
+                    MAX_OUTPUT >> 20
+                ),
                 help: None,
             },
             _ => lost(e),
         })?;
         let rest_at = out_end + marker_out.len();
-        let line_end = until_from(&mut channel.stdout, out, rest_at, b"\n", MAX_OUTPUT + 32).await.map_err(lost)?;
+        let line_end =
+            until_from(&mut channel.stdout, out, rest_at, b"\n", MAX_OUTPUT + 32).await.map_err(lost)?;
         let status = std::str::from_utf8(&out[rest_at..line_end])
             .ok()
             .and_then(|s| s.trim().parse().ok())

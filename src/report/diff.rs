@@ -64,7 +64,15 @@ mod tests {
         let lines: Vec<String> = unified(&diff).into_iter().map(|(_, l)| l).collect();
         assert_eq!(
             lines,
-            ["--- before: /etc/x", "+++ after: /etc/x", "@@ -1,2 +1,2 @@", " a", "-b", "+c", "\\ No newline at end of file"]
+            [
+                "--- before: /etc/x",
+                "+++ after: /etc/x",
+                "@@ -1,2 +1,2 @@",
+                " a",
+                "-b",
+                "+c",
+                "\\ No newline at end of file"
+            ]
         );
     }
 }

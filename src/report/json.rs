@@ -58,7 +58,10 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
         Event::Included { file, hosts, item } => {
             fields.insert("file".into(), json!(file));
             fields.insert("hosts".into(), json!(hosts));
-            fields.insert("item".into(), item.as_ref().map_or(Value::Null, |i| screen.redactor().redact_val(i).to_json()));
+            fields.insert(
+                "item".into(),
+                item.as_ref().map_or(Value::Null, |i| screen.redactor().redact_val(i).to_json()),
+            );
             "included"
         }
         Event::InstanceStarted { task: label, host } => {

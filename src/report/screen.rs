@@ -145,8 +145,7 @@ impl Screen {
         bar.set_prefix(format!("[{host}]"));
         bar.set_message(shown);
         bar.enable_steady_tick(Duration::from_millis(120));
-        let previous =
-            live.running.lock().unwrap_or_else(|p| p.into_inner()).insert(host.to_string(), bar);
+        let previous = live.running.lock().unwrap_or_else(|p| p.into_inner()).insert(host.to_string(), bar);
         if let Some(previous) = previous {
             previous.finish_and_clear();
         }

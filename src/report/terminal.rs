@@ -17,7 +17,9 @@ impl Terminal {
     }
 
     fn banner(&self, screen: &Screen, text: &str) {
-        let stars = 79usize.min(screen.width.saturating_sub(1)).saturating_sub(unicode_width::UnicodeWidthStr::width(text) + 1);
+        let stars = 79usize
+            .min(screen.width.saturating_sub(1))
+            .saturating_sub(unicode_width::UnicodeWidthStr::width(text) + 1);
         screen.line(Paint::Plain, &format!("\n{text} {}", "*".repeat(stars.max(3))));
     }
 
@@ -53,15 +55,24 @@ impl Terminal {
         if items {
             result.shift_remove("results");
         }
+        // The word before says it already.
+        result.shift_remove("failed");
         if self.settings.verbosity < 3 {
             result.shift_remove("invocation");
             result.shift_remove("diff");
         }
         if is_debug(task) {
             if result.contains_key("msg") {
-                result.retain(|k, _| matches!(k.as_str(), Some("msg" | "exception" | "warnings" | "deprecations")));
+                result.retain(|k, _| {
+                    matches!(k.as_str(), Some("msg" | "exception" | "warnings" | "deprecations"))
+                });
             } else {
-                result.retain(|k, _| !matches!(k.as_str(), Some("changed" | "failed" | "skipped" | "invocation" | "skip_reason")));
+                result.retain(|k, _| {
+                    !matches!(
+                        k.as_str(),
+                        Some("changed" | "failed" | "skipped" | "invocation" | "skip_reason")
+                    )
+                });
             }
         }
         let redacted = screen.redactor().redact_val(&Val::map(result)).to_json();
@@ -81,7 +92,15 @@ impl Terminal {
         }
     }
 
-    fn item(&mut self, screen: &Screen, task: &TaskLabel, host: &str, label: &Val, outcome: &Outcome, ignored: bool) {
+    fn item(
+        &mut self,
+        screen: &Screen,
+        task: &TaskLabel,
+        host: &str,
+        label: &Val,
+        outcome: &Outcome,
+        ignored: bool,
+    ) {
         self.task_banner(screen, task);
         let item = if task.no_log { "(censored due to no_log)".into() } else { plain(screen, label) };
         self.warnings(screen, outcome);
@@ -92,7 +111,9 @@ impl Terminal {
             Status::Failed | Status::Unreachable => ("failed", Paint::Failed),
         };
         let mut text = match outcome.status {
-            Status::Failed | Status::Unreachable => format!("failed: [{host}] (item={item}) => {}", self.dump(screen, task, outcome, false)),
+            Status::Failed | Status::Unreachable => {
+                format!("failed: [{host}] (item={item}) => {}", self.dump(screen, task, outcome, false))
+            }
             _ => format!("{word}: [{host}] => (item={item})"),
         };
         if outcome.status == Status::Skipped {
@@ -108,7 +129,15 @@ impl Terminal {
         self.diffs(screen, outcome);
     }
 
-    fn done(&mut self, screen: &Screen, task: &TaskLabel, host: &str, outcome: &Outcome, ignored: bool, looped: bool) {
+    fn done(
+        &mut self,
+        screen: &Screen,
+        task: &TaskLabel,
+        host: &str,
+        outcome: &Outcome,
+        ignored: bool,
+        looped: bool,
+    ) {
         self.task_banner(screen, task);
         self.warnings(screen, outcome);
         let mut text = match outcome.status {
@@ -129,7 +158,9 @@ impl Terminal {
                 }
                 format!("fatal: [{host}]: FAILED! => {}", self.dump(screen, task, outcome, false))
             }
-            Status::Unreachable => format!("fatal: [{host}]: UNREACHABLE! => {}", self.dump(screen, task, outcome, false)),
+            Status::Unreachable => {
+                format!("fatal: [{host}]: UNREACHABLE! => {}", self.dump(screen, task, outcome, false))
+            }
         };
         if !outcome.is_failed() && self.verbose(task, outcome) {
             text.push_str(&format!(" => {}", self.dump(screen, task, outcome, looped)));
@@ -298,7 +329,8 @@ fn one_line(value: &serde_json::Value) -> String {
     use serde_json::Value as J;
     match value {
         J::Object(map) => {
-            let parts: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", J::String(k.clone()), one_line(v))).collect();
+            let parts: Vec<String> =
+                map.iter().map(|(k, v)| format!("{}: {}", J::String(k.clone()), one_line(v))).collect();
             format!("{{{}}}", parts.join(", "))
         }
         J::Array(items) => format!("[{}]", items.iter().map(one_line).collect::<Vec<_>>().join(", ")),
@@ -309,8 +341,10 @@ fn one_line(value: &serde_json::Value) -> String {
 fn pretty(value: &serde_json::Value) -> String {
     use serde::Serialize;
     let mut out = Vec::new();
-    let mut serializer =
-        serde_json::Serializer::with_formatter(&mut out, serde_json::ser::PrettyFormatter::with_indent(b"    "));
+    let mut serializer = serde_json::Serializer::with_formatter(
+        &mut out,
+        serde_json::ser::PrettyFormatter::with_indent(b"    "),
+    );
     match value.serialize(&mut serializer) {
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
         Err(_) => value.to_string(),

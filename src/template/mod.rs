@@ -20,6 +20,8 @@ mod format;
 mod functions;
 mod loader;
 mod lookups;
+
+pub use lookups::names as lookup_names;
 mod methods;
 mod ops;
 mod parse;

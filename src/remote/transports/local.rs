@@ -26,7 +26,8 @@ impl Link for Local {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| error(format!("can't start sh on this machine: {e}")))?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(error("sh was started without pipes".into()));
         };

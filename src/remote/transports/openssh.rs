@@ -36,7 +36,8 @@ impl Master {
     /// # Errors
     /// With what `ssh` said, put into words: unreachable, unknown or changed host key, refused.
     pub async fn start(connection: &Connection) -> Result<Master, RemoteError> {
-        let unreachable = |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
+        let unreachable =
+            |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
         // Short: a socket's path has about 100 bytes.
         let dir = tempfile::Builder::new()
             .prefix("seqn-")
@@ -59,7 +60,8 @@ impl Master {
         let Some(mut stderr) = child.stderr.take() else {
             return Err(unreachable("ssh was started without pipes".into()));
         };
-        let limit = connection.timeout + Duration::from_secs(if connection.password.is_some() { 30 } else { 20 });
+        let limit =
+            connection.timeout + Duration::from_secs(if connection.password.is_some() { 30 } else { 20 });
         let mut said = Vec::new();
         let ready = async {
             loop {
@@ -187,8 +189,9 @@ fn explain(connection: &Connection, said: &str, timed_out: bool) -> RemoteError 
             (None, Some(key)) => format!("the key {}", key.display()),
             (None, None) => "the keys of the agent and of ~/.ssh".to_string(),
         };
-        return plain(format!("{place} refused the login with {tried}: {}", last_line(said)))
-            .with_help("check the user (-u, ansible_user) and the key (--private-key), or give a password with -k");
+        return plain(format!("{place} refused the login with {tried}: {}", last_line(said))).with_help(
+            "check the user (-u, ansible_user) and the key (--private-key), or give a password with -k",
+        );
     }
     if said.contains("bad permissions") || said.contains("UNPROTECTED PRIVATE KEY") {
         return plain("the private key can be read by others, so ssh ignores it".into())

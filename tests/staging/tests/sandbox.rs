@@ -67,10 +67,7 @@ impl Drop for Down<'_> {
 }
 
 fn output(command: &mut Command) -> Output {
-    command
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs")
+    command.stdin(Stdio::null()).output().expect("the program runs")
 }
 
 #[track_caller]
@@ -140,10 +137,7 @@ fn a_vps_is_raised_worked_on_and_taken_down() {
     rotation(&one);
 
     // What was done to one is nothing to the other.
-    good(
-        two.ssh()
-            .arg(format!("curl -fsS -m 5 {}/healthz", two.api_url)),
-    );
+    good(two.ssh().arg(format!("curl -fsS -m 5 {}/healthz", two.api_url)));
     good(two.ssh().arg("sleep 1000 >/dev/null 2>&1 &"));
     for (dir, raised) in [(&first, &one), (&second, &two)] {
         good(&mut down(dir));
@@ -162,16 +156,11 @@ fn logins(raised: &Raised, scratch: &Path) {
     // sudo takes its one line and leaves the rest to the command.
     let sudo = |password: &str, rest: &str| {
         let mut ssh = raised.ssh();
-        ssh.arg(format!(
-            "printf '%s\\nmore\\n' {password} | sudo -S -p 'ask: ' {rest}"
-        ));
+        ssh.arg(format!("printf '%s\\nmore\\n' {password} | sudo -S -p 'ask: ' {rest}"));
         ssh
     };
     let whoami = "A=1 sh -c 'echo $USER $SUDO_USER $A; cat'";
-    assert_eq!(
-        good(&mut sudo(&raised.sudo_password, whoami)),
-        "root ops 1\nmore\n"
-    );
+    assert_eq!(good(&mut sudo(&raised.sudo_password, whoami)), "root ops 1\nmore\n");
     let said = bad(1, &mut sudo("wrong", "true"));
     assert!(said.contains("Sorry, try again") && said.contains("incorrect password attempt"));
     assert!(said.contains("ask: "));
@@ -180,12 +169,7 @@ fn logins(raised: &Raised, scratch: &Path) {
     good(&mut sudo(&raised.sudo_password, "docker ps"));
     let mut tty = raised.ssh();
     tty.arg("-tt").args(["sudo", "echo", "as", "root"]);
-    let mut tty = tty
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut tty = tty.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (mut keys, mut screen) = (tty.stdin.take().unwrap(), tty.stdout.take().unwrap());
     let mut seen = Vec::new();
     let mut byte = [0];
@@ -208,10 +192,7 @@ fn logins(raised: &Raised, scratch: &Path) {
             .env("SSH_ASKPASS_REQUIRE", "force")
             .args(["-F", "none", "-o", "PubkeyAuthentication=no"])
             .args(["-o", "NumberOfPasswordPrompts=1", "-o"])
-            .arg(format!(
-                "UserKnownHostsFile={}",
-                raised.known_hosts.display()
-            ))
+            .arg(format!("UserKnownHostsFile={}", raised.known_hosts.display()))
             .args(["-p", &raised.ssh_port.to_string()])
             .args(["ops@127.0.0.1", "echo $USER"]);
         ssh
@@ -221,13 +202,11 @@ fn logins(raised: &Raised, scratch: &Path) {
 }
 
 fn services(raised: &Raised) {
-    let mut health: Vec<String> = good(&mut on(
-        raised,
-        "docker compose ps --format '{{.Service}} {{.Health}}'",
-    ))
-    .lines()
-    .map(ToOwned::to_owned)
-    .collect();
+    let mut health: Vec<String> =
+        good(&mut on(raised, "docker compose ps --format '{{.Service}} {{.Health}}'"))
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect();
     health.sort_unstable();
     assert_eq!(
         health,
@@ -244,17 +223,13 @@ fn services(raised: &Raised) {
         let line = format!("docker compose exec -T silver-postgres psql -U silver -At {rest}");
         on(raised, &line)
     };
-    let session =
-        "select count(*) from pg_stat_activity where application_name = 'silver-auth-api'";
+    let session = "select count(*) from pg_stat_activity where application_name = 'silver-auth-api'";
     assert_eq!(good(&mut psql(&format!("-c \"{session}\""))), "1\n");
     assert_eq!(good(&mut psql("-c 'show log_statement'")), "all\n");
     // As inside a container: trust on the socket and on loopback, a password over the network.
     assert_eq!(good(&mut psql("-h 127.0.0.1 -c 'select 1'")), "1\n");
     assert_eq!(good(&mut psql("-h localhost -c 'select 1'")), "1\n");
-    for host in [
-        "-h silver-postgres",
-        "-d 'host=silver-postgres dbname=silver'",
-    ] {
+    for host in ["-h silver-postgres", "-d 'host=silver-postgres dbname=silver'"] {
         let line = format!(
             "docker compose exec -T -e PGPASSWORD=wrong silver-postgres \
                             psql -U silver {host} -c 'select 1'"
@@ -273,12 +248,7 @@ fn services(raised: &Raised) {
     let (api, authentik) = (&raised.api_url, &raised.authentik_url);
     assert_eq!(curl(&format!("{api}/healthz")), r#"{"status":"ok"}"#);
     assert!(curl(&format!("{api}/v1/config")).contains(r#""oidc_client_id":"silver-auth""#));
-    let form = |password: &str| {
-        format!(
-            "-d user={} -d password={password} {api}/login",
-            raised.login_user
-        )
-    };
+    let form = |password: &str| format!("-d user={} -d password={password} {api}/login", raised.login_user);
     assert!(curl(&form("wrong")).contains("invalid_credentials"));
     curl(&format!("-c jar {}", form(&raised.login_password)));
     assert!(curl(&format!("-b jar {api}/v1/me")).contains(&raised.login_user));
@@ -315,15 +285,9 @@ fn compose(raised: &Raised) {
     }
 
     let listed = run("compose ps -a --format json");
-    let lines: Vec<Value> = listed
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 5);
-    let line = lines
-        .iter()
-        .find(|line| line["Service"] == "silver-auth-api")
-        .unwrap();
+    let line = lines.iter().find(|line| line["Service"] == "silver-auth-api").unwrap();
     assert!(api.starts_with(line["ID"].as_str().unwrap()));
     assert_eq!(line["State"], "running");
     assert_eq!(line["Health"], "healthy");
@@ -331,32 +295,19 @@ fn compose(raised: &Raised) {
     assert_eq!(line["Publishers"][0]["TargetPort"], 8080);
     let port = raised.api_url.rsplit(':').next().unwrap();
     assert_eq!(line["Publishers"][0]["PublishedPort"].to_string(), port);
-    assert_eq!(
-        run("compose port silver-auth-api 8080"),
-        format!("127.0.0.1:{port}\n")
-    );
+    assert_eq!(run("compose port silver-auth-api 8080"), format!("127.0.0.1:{port}\n"));
     assert!(run("compose version --short").starts_with("2."));
     let state = "inspect -f '{{.State.Status}} {{.State.Health.Status}}'";
     assert_eq!(run(&format!("{state} {api}")), "running healthy\n");
-    let binary =
-        "printf 'a\\0b\\n\\377' | docker compose exec -T silver-postgres cat | od -An -tx1";
+    let binary = "printf 'a\\0b\\n\\377' | docker compose exec -T silver-postgres cat | od -An -tx1";
     assert_eq!(good(&mut on(raised, binary)), " 61 00 62 0a ff\n");
-    bad(
-        9,
-        &mut on(
-            raised,
-            "docker compose exec -T silver-postgres sh -c 'exit 9'",
-        ),
-    );
+    bad(9, &mut on(raised, "docker compose exec -T silver-postgres sh -c 'exit 9'"));
     let variable = "compose exec -T silver-postgres sh -c 'echo $POSTGRES_USER'";
     assert_eq!(run(variable), "silver\n");
 
     // Nothing to do, then a changed value, then nothing again. Only `up` looks at .env.
     let dry = |rest: &str| {
-        let out = output(&mut on(
-            raised,
-            &format!("docker compose --dry-run up -d {rest}"),
-        ));
+        let out = output(&mut on(raised, &format!("docker compose --dry-run up -d {rest}")));
         assert!(out.status.success());
         String::from_utf8_lossy(&out.stderr).into_owned()
     };
@@ -404,10 +355,7 @@ fn compose(raised: &Raised) {
         if now != first && now != "0\n" {
             break;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "it isn't started again"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(10), "it isn't started again");
     }
     run("compose up -d --wait");
     assert!(run("compose logs --no-log-prefix silver-auth-api").contains("database: logged in\n"));
@@ -427,10 +375,7 @@ fn backups(raised: &Raised, scratch: &Path) {
         let out = output(raised.ssh().arg(format!("cat {path}")));
         fs::write(&archive, out.stdout).unwrap();
         let mut age = Command::new("age");
-        age.arg("-d")
-            .arg("-i")
-            .arg(&raised.age_identity)
-            .arg(&archive);
+        age.arg("-d").arg("-i").arg(&raised.age_identity).arg(&archive);
         assert!(output(&mut age).stdout.starts_with(b"PGDMP"));
     }
 }
@@ -440,8 +385,7 @@ fn rotation(raised: &Raised) {
     let fresh = "Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8Zq8";
     let id = |service: &str| good(&mut on(raised, &format!("docker compose ps -q {service}")));
     let (api, database) = (id("silver-auth-api"), id("silver-postgres"));
-    let recreate =
-        "docker compose up -d --no-deps --force-recreate --wait --wait-timeout 20 silver-auth-api";
+    let recreate = "docker compose up -d --no-deps --force-recreate --wait --wait-timeout 20 silver-auth-api";
     let alter = format!(
         "docker compose exec -T silver-postgres psql -U silver -c \"alter role silver password '{fresh}'\""
     );
@@ -450,10 +394,7 @@ fn rotation(raised: &Raised) {
     let health = format!("curl -fsS -m 5 {}/healthz", raised.api_url);
     good(raised.ssh().arg(&health));
     let said = bad(1, &mut on(raised, recreate));
-    assert!(
-        said.contains("is unhealthy") || said.contains("not healthy after"),
-        "{said}"
-    );
+    assert!(said.contains("is unhealthy") || said.contains("not healthy after"), "{said}");
     let log = good(&mut on(raised, "docker compose logs silver-auth-api"));
     assert!(log.contains("28P01"), "{log}");
 
@@ -468,10 +409,7 @@ fn rotation(raised: &Raised) {
     assert_eq!(id("silver-postgres"), database);
 
     // A recreated database keeps its volume, and so the password that it has.
-    good(&mut on(
-        raised,
-        "docker compose up -d --force-recreate --wait silver-postgres",
-    ));
+    good(&mut on(raised, "docker compose up -d --force-recreate --wait silver-postgres"));
     assert_ne!(id("silver-postgres"), database);
     good(&mut on(raised, recreate));
 }

@@ -51,25 +51,15 @@ impl Fixture {
 
     fn ssh(&self, options: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=yes",
-        ])
-        .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=5", "-o"])
-        .arg(format!(
-            "UserKnownHostsFile={}",
-            self.path("known_hosts").display()
-        ))
-        .arg("-i")
-        .arg(self.path("key"))
-        .args(["-p", &self.server.port().to_string()])
-        .args(options)
-        .arg("ops@127.0.0.1")
-        .stdin(Stdio::null());
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=5", "-o"])
+            .arg(format!("UserKnownHostsFile={}", self.path("known_hosts").display()))
+            .arg("-i")
+            .arg(self.path("key"))
+            .args(["-p", &self.server.port().to_string()])
+            .args(options)
+            .arg("ops@127.0.0.1")
+            .stdin(Stdio::null());
         ssh
     }
 
@@ -84,12 +74,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// Runs with this input, written while the output is read.
 fn fed(mut command: Command, input: Vec<u8>) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = thread::spawn(move || {
         let _ = stdin.write_all(&input);
@@ -116,10 +102,7 @@ fn commands_streams_and_statuses() {
     assert_eq!(fixture.run("kill -TERM $$").status.code(), Some(255));
     // A shell without a command, which reads from the channel.
     let out = fed(fixture.ssh(&["-T"]), b"echo a\nexit 4\n".to_vec());
-    assert_eq!(
-        (out.status.code(), text(&out.stdout)),
-        (Some(4), "a\n".to_owned())
-    );
+    assert_eq!((out.status.code(), text(&out.stdout)), (Some(4), "a\n".to_owned()));
 }
 
 #[test]
@@ -127,9 +110,7 @@ fn bytes_pass_unchanged_in_both_directions() {
     let Some(fixture) = Fixture::new() else {
         return;
     };
-    let bytes: Vec<u8> = (0..6_000_000u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let bytes: Vec<u8> = (0..6_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut cat = fixture.ssh(&[]);
     cat.arg("cat; printf end");
     let out = fed(cat, bytes.clone());
@@ -146,17 +127,9 @@ fn a_terminal_where_one_is_asked_for() {
     let Some(fixture) = Fixture::new() else {
         return;
     };
-    let out = fixture
-        .ssh(&["-tt"])
-        .arg("tty && echo yes; exit 5")
-        .output()
-        .unwrap();
+    let out = fixture.ssh(&["-tt"]).arg("tty && echo yes; exit 5").output().unwrap();
     assert_eq!(out.status.code(), Some(5));
-    assert!(
-        text(&out.stdout).contains("/dev/pts/"),
-        "{}",
-        text(&out.stdout)
-    );
+    assert!(text(&out.stdout).contains("/dev/pts/"), "{}", text(&out.stdout));
     assert!(text(&out.stdout).contains("yes\r\n"));
 }
 
@@ -167,10 +140,7 @@ fn several_channels_on_one_connection_up_to_the_limit() {
     };
     let socket = fixture.path("mux");
     let control = format!("ControlPath={}", socket.display());
-    let mut master = fixture
-        .ssh(&["-M", "-N", "-o", &control, "-o", "ControlPersist=no"])
-        .spawn()
-        .unwrap();
+    let mut master = fixture.ssh(&["-M", "-N", "-o", &control, "-o", "ControlPersist=no"]).spawn().unwrap();
     let begun = Instant::now();
     while !socket.exists() {
         assert!(begun.elapsed() < Duration::from_secs(10));
@@ -178,27 +148,14 @@ fn several_channels_on_one_connection_up_to_the_limit() {
     }
     let over = |command: &str| {
         let mut ssh = fixture.ssh(&["-o", &control, "-o", "ControlMaster=no"]);
-        ssh.arg(command)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        ssh.arg(command).stdout(Stdio::piped()).stderr(Stdio::piped());
         ssh
     };
-    let mut held: Vec<_> = (0..3)
-        .map(|_| {
-            over("echo on; read x")
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
+    let mut held: Vec<_> =
+        (0..3).map(|_| over("echo on; read x").stdin(Stdio::piped()).spawn().unwrap()).collect();
     for child in &mut held {
         let mut first = [0; 3];
-        child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut first)
-            .unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     }
     assert_eq!(fixture.server.connections(), 1);
     // OpenSSH then takes a connection of its own, after saying why.
@@ -255,10 +212,7 @@ fn faults() {
         let out = fixture.run("head -c 1000000 /dev/zero");
         assert_eq!(out.status.code(), Some(255), "{bytes}");
         assert!(out.stdout.len() as u64 <= bytes);
-        assert_eq!(
-            fixture.run("head -c 1000000 /dev/zero").stdout.len(),
-            1_000_000
-        );
+        assert_eq!(fixture.run("head -c 1000000 /dev/zero").stdout.len(), 1_000_000);
     }
     faults.cut_after_received(100_000);
     let mut reading = fixture.ssh(&[]);
@@ -267,18 +221,9 @@ fn faults() {
 
     // Frozen, the client's own keepalive finds out; thawed, a session goes on.
     let mut waiting = fixture.ssh(&[]);
-    let mut waiting = waiting
-        .arg("echo on; sleep 0.3; echo off")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut waiting = waiting.arg("echo on; sleep 0.3; echo off").stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 3];
-    waiting
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut first)
-        .unwrap();
+    waiting.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     faults.freeze();
     thread::sleep(Duration::from_millis(600));
     assert!(waiting.try_wait().unwrap().is_none());
@@ -299,13 +244,8 @@ fn what_a_client_leaves_running_ends_with_the_server() {
     };
     let pid = fixture.path("pid");
     let mut child = fixture.ssh(&[]);
-    let mut child = child
-        .arg(format!(
-            "echo $$ > {}; trap '' HUP PIPE TERM; sleep 1000",
-            pid.display()
-        ))
-        .spawn()
-        .unwrap();
+    let mut child =
+        child.arg(format!("echo $$ > {}; trap '' HUP PIPE TERM; sleep 1000", pid.display())).spawn().unwrap();
     let begun = Instant::now();
     let number = loop {
         let text = fs::read_to_string(&pid).unwrap_or_default();

@@ -14,20 +14,10 @@ use staging::sandbox::{client, serve_ssh, sudo};
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    let name = Path::new(&name)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let words: Option<Vec<String>> = args.map(|arg| arg.into_string().ok()).collect();
     let Some(words) = words else {
-        return failed(
-            &name,
-            &Failure {
-                code: 2,
-                message: "an argument is not UTF-8".to_owned(),
-            },
-        );
+        return failed(&name, &Failure { code: 2, message: "an argument is not UTF-8".to_owned() });
     };
     match run(&name, words) {
         Ok(code) => ExitCode::from(code),

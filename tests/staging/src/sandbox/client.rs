@@ -20,10 +20,7 @@ pub fn run(machine: &Machine, program: &str, args: Vec<String>) -> Result<u8> {
         Image::Postgres => machine.socket_dir(&container.id).display().to_string(),
         Image::Services => String::new(),
     };
-    let net = Net {
-        container: &container,
-        socket: &socket,
-    };
+    let net = Net { container: &container, socket: &socket };
     let mut args = args;
     let mut named = None;
     for host in hosts(&mut args) {
@@ -60,10 +57,7 @@ pub fn run(machine: &Machine, program: &str, args: Vec<String>) -> Result<u8> {
         Led::Elsewhere => {}
     }
     if std::env::var_os("PGUSER").is_none() {
-        client.env(
-            "PGUSER",
-            std::env::var(USER).unwrap_or_else(|_| "postgres".to_owned()),
-        );
+        client.env("PGUSER", std::env::var(USER).unwrap_or_else(|_| "postgres".to_owned()));
     }
     let error = client.args(args).exec();
     Err(error).with_context(|| format!("cannot run {program}"))
@@ -85,15 +79,7 @@ struct Net<'a> {
 
 impl Net<'_> {
     fn lead(&self, host: &str) -> Led {
-        if [
-            "localhost",
-            "127.0.0.1",
-            "::1",
-            "[::1]",
-            SOCKET_DIR,
-            "/run/postgresql",
-        ]
-        .contains(&host)
+        if ["localhost", "127.0.0.1", "::1", "[::1]", SOCKET_DIR, "/run/postgresql"].contains(&host)
             || host.is_empty()
         {
             return match self.socket {
@@ -144,12 +130,7 @@ fn hosts(args: &mut [String]) -> Vec<Host<'_>> {
         match option.take() {
             Some('h') => {
                 let end = argument.len();
-                found.push(Host {
-                    argument,
-                    start: 0,
-                    end,
-                    in_url: false,
-                });
+                found.push(Host { argument, start: 0, end, in_url: false });
                 continue;
             }
             Some('d') => {
@@ -163,30 +144,20 @@ fn hosts(args: &mut [String]) -> Vec<Host<'_>> {
             "-h" | "--host" => option = Some('h'),
             "-d" | "--dbname" => option = Some('d'),
             // Their values are never connection strings.
-            "-c" | "-f" | "-U" | "-p" | "-o" | "-v" | "-t" | "-n" | "-F" | "-R" | "-P" | "-T"
-            | "-j" | "-Z" | "-E" | "-L" | "--command" | "--file" | "--username" | "--port"
-            | "--output" | "--set" | "--table" | "--schema" => option = Some('-'),
+            "-c" | "-f" | "-U" | "-p" | "-o" | "-v" | "-t" | "-n" | "-F" | "-R" | "-P" | "-T" | "-j"
+            | "-Z" | "-E" | "-L" | "--command" | "--file" | "--username" | "--port" | "--output"
+            | "--set" | "--table" | "--schema" => option = Some('-'),
             text if text.starts_with("--host=") => {
                 let start = "--host=".len();
                 let end = text.len();
-                found.push(Host {
-                    argument,
-                    start,
-                    end,
-                    in_url: false,
-                });
+                found.push(Host { argument, start, end, in_url: false });
             }
             text if text.starts_with("--dbname=") => {
                 found.extend(in_connection_string(argument, "--dbname=".len()));
             }
             text if text.starts_with("-h") => {
                 let end = text.len();
-                found.push(Host {
-                    argument,
-                    start: 2,
-                    end,
-                    in_url: false,
-                });
+                found.push(Host { argument, start: 2, end, in_url: false });
             }
             text if text.starts_with("-d") => found.extend(in_connection_string(argument, 2)),
             text if !text.starts_with('-') => found.extend(in_connection_string(argument, 0)),
@@ -211,12 +182,7 @@ fn in_connection_string(argument: &mut String, from: usize) -> Option<Host<'_>> 
             false => host.find(':').unwrap_or(host.len()),
         };
         let start = from + scheme.len() + at;
-        return Some(Host {
-            argument,
-            start,
-            end: start + length,
-            in_url: true,
-        });
+        return Some(Host { argument, start, end: start + length, in_url: true });
     }
     let key = "host=";
     let mut at = 0;
@@ -227,12 +193,7 @@ fn in_connection_string(argument: &mut String, from: usize) -> Option<Host<'_>> 
             let start = begin + key.len();
             let rest = &text[start..];
             let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            return Some(Host {
-                argument,
-                start: from + start,
-                end: from + start + length,
-                in_url: false,
-            });
+            return Some(Host { argument, start: from + start, end: from + start + length, in_url: false });
         }
         at = begin + key.len();
     }
@@ -262,11 +223,7 @@ mod tests {
         }
         let mut args = vec!["dbname=x host=db port=1".to_owned()];
         assert_eq!(hosts(&mut args)[0].value(), "db");
-        let mut args = vec![
-            "-c".to_owned(),
-            "select 'host=x'".to_owned(),
-            "silver".to_owned(),
-        ];
+        let mut args = vec!["-c".to_owned(), "select 'host=x'".to_owned(), "silver".to_owned()];
         assert!(hosts(&mut args).is_empty());
     }
 

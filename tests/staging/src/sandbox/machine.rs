@@ -38,8 +38,7 @@ impl Machine {
 
     pub fn load(dir: &Path) -> Result<Machine> {
         let path = record(dir);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("no sandbox in {}", dir.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("no sandbox in {}", dir.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
@@ -72,9 +71,7 @@ impl Machine {
 
     /// Where the Postgres of a container has its socket.
     pub fn socket_dir(&self, container: &str) -> PathBuf {
-        self.run
-            .join("sockets")
-            .join(container.get(..12).unwrap_or(container))
+        self.run.join("sockets").join(container.get(..12).unwrap_or(container))
     }
 }
 

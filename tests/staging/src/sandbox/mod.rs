@@ -61,12 +61,7 @@ struct Serving {
 }
 
 pub fn up(place: &Place) -> Result<Raised> {
-    ensure_programs(&[
-        ("ssh", "openssh-client"),
-        ("age", "age"),
-        ("age-keygen", "age"),
-        ("curl", "curl"),
-    ])?;
+    ensure_programs(&[("ssh", "openssh-client"), ("age", "age"), ("age-keygen", "age"), ("curl", "curl")])?;
     let postgres = find_postgres()?;
     let mut ports = Ports::take(5)?;
     let sudo_password = random(24)?;
@@ -85,9 +80,7 @@ pub fn up(place: &Place) -> Result<Raised> {
     install_programs(&machine)?;
 
     let private_key = place.operator().join("id_ed25519");
-    let ssh = timed("sshd", || {
-        start_sshd(place, &machine, &sudo_password, &private_key, ports.next()?)
-    })?;
+    let ssh = timed("sshd", || start_sshd(place, &machine, &sudo_password, &private_key, ports.next()?))?;
     machine.network = ssh.network;
     machine.save()?;
 
@@ -166,12 +159,7 @@ fn make_run_dir(dir: &Path) -> Result<()> {
 /// that a rebuild doesn't change a machine that runs.
 fn install_programs(machine: &Machine) -> Result<()> {
     let lib = machine.dir.join("lib");
-    for dir in [
-        &lib,
-        &machine.bin(),
-        &machine.postgres_bin(),
-        &machine.docker(),
-    ] {
+    for dir in [&lib, &machine.bin(), &machine.postgres_bin(), &machine.docker()] {
         make_dir(dir, 0o755)?;
     }
     link(&sibling("seqn-standin")?, &machine.standin)?;
@@ -202,10 +190,7 @@ fn sibling(name: &str) -> Result<PathBuf> {
     let mut dirs = exe.ancestors().skip(1).take(2);
     match dirs.find(|dir| dir.join(name).is_file()) {
         Some(dir) => Ok(dir.join(name)),
-        None => bail!(
-            "{name} is not beside {}; build the whole package",
-            exe.display()
-        ),
+        None => bail!("{name} is not beside {}; build the whole package", exe.display()),
     }
 }
 
@@ -228,14 +213,9 @@ fn start_sshd(
     write_private(&private_key.with_extension("pub"), &public)?;
     write_private(&authorized_keys, &public)?;
 
-    let path = format!(
-        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        machine.bin().display()
-    );
-    let mut environment = vec![
-        ("PATH".to_owned(), path),
-        (MARK.to_owned(), machine.name.clone()),
-    ];
+    let path =
+        format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", machine.bin().display());
+    let mut environment = vec![("PATH".to_owned(), path), (MARK.to_owned(), machine.name.clone())];
     // Where the prepared Postgres directories are kept, which needn't follow from HOME.
     let cache = crate::place::cache_dir()?;
     if let Some(cache) = cache.parent() {
@@ -251,10 +231,7 @@ fn start_sshd(
     };
     write_private(&sshd_record(&machine.dir), &serde_json::to_string(&sshd)?)?;
     let mut command = Command::new(machine.program());
-    command
-        .env(MARK, &machine.name)
-        .arg("sshd")
-        .arg(&machine.dir);
+    command.env(MARK, &machine.name).arg("sshd").arg(&machine.dir);
     let ready = start_daemon(command, &machine.dir.join("sshd.log"))?.ready();
     let serving: Serving = serde_json::from_str(&ready.context("the SSH server does not start")?)?;
     let line = known_hosts_line(serving.port, host_key.public_key());
@@ -316,12 +293,10 @@ fn claim_network() -> Result<(TcpListener, String)> {
 
 fn start_services(raised: &Raised) -> Result<()> {
     let dir = raised.project_dir.display();
-    let start =
-        format!("cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 60");
+    let start = format!("cd {dir} && docker compose --progress quiet up --detach --wait --wait-timeout 60");
     run(raised.ssh().arg(start)).context("the services do not become healthy")?;
     let probe = format!("curl -fsS -m 10 {}/healthz", raised.api_url);
-    run(raised.ssh().arg(probe))
-        .context("silver-auth-api is healthy but not reached from the VPS")?;
+    run(raised.ssh().arg(probe)).context("silver-auth-api is healthy but not reached from the VPS")?;
     Ok(())
 }
 
@@ -367,10 +342,7 @@ pub fn show_logs(place: &Place) {
     for container in Container::all(&machine).unwrap_or_default() {
         let state = container.state(&machine);
         let (status, health) = (state.status.word(), state.health_word());
-        crate::say(&format!(
-            "{}: {status} {health} {}",
-            container.name, state.error
-        ));
+        crate::say(&format!("{}: {status} {health} {}", container.name, state.error));
         for file in ["log", "supervisor.log"] {
             let text = fs::read_to_string(container.dir(&machine).join(file)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().rev().take(8).collect();

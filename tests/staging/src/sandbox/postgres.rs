@@ -69,20 +69,13 @@ impl Postgres {
             0 => Some(unprivileged_user()?),
             _ => None,
         };
-        Ok(Postgres {
-            bin,
-            version: version.trim().to_owned(),
-            user,
-        })
+        Ok(Postgres { bin, version: version.trim().to_owned(), user })
     }
 
     /// A command of this Postgres, as the user that servers run as.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
-        command
-            .env_clear()
-            .env("LC_ALL", "C.UTF-8")
-            .current_dir("/");
+        command.env_clear().env("LC_ALL", "C.UTF-8").current_dir("/");
         if let Some(user) = self.user {
             command.uid(user.uid).gid(user.gid);
         }
@@ -143,12 +136,7 @@ impl Postgres {
             .arg(&fresh)
             .args(["--username", user])
             // Small segments, because the directory is copied for every server.
-            .args([
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-                "--wal-segsize=1",
-            ])
+            .args(["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
         output(&mut initdb)?;
         append(&fresh.join("postgresql.conf"), CONF)?;
@@ -173,13 +161,7 @@ impl Postgres {
         command
             .args(["--single", "-j", "-D"])
             .arg(data)
-            .args([
-                "-c",
-                "log_statement=none",
-                "-c",
-                "exit_on_error=on",
-                "postgres",
-            ])
+            .args(["-c", "log_statement=none", "-c", "exit_on_error=on", "postgres"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -222,27 +204,17 @@ fn identifier(name: &str) -> String {
 
 fn append(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::OpenOptions::new().append(true).open(path)?;
-    file.write_all(text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Copies a tree with its owners, as blocks shared with the original where the disk can.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    output(
-        Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .arg(from)
-            .arg(to),
-    )
-    .map(drop)
+    output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to)).map(drop)
 }
 
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
-    let out = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
+    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
     if !out.status.success() {
         let said = String::from_utf8_lossy(&out.stderr);
         bail!("{program}: {}: {}", out.status, said.trim());
@@ -255,11 +227,7 @@ fn find_bin() -> Result<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = Vec::new();
     if let Ok(listing) = fs::read_dir("/usr/lib/postgresql") {
         for entry in listing.flatten() {
-            if let Some(version) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            {
+            if let Some(version) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
                 versions.push((version, entry.path().join("bin")));
             }
         }
@@ -332,8 +300,7 @@ pub fn free_shared_memory(volumes: &Path) {
 
 /// Whether `path` is a directory of ours that no one else can have put there.
 pub fn is_our_dir(path: &Path) -> bool {
-    fs::symlink_metadata(path)
-        .is_ok_and(|found| found.is_dir() && found.uid() == unsafe { libc::geteuid() })
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == unsafe { libc::geteuid() })
 }
 
 #[cfg(test)]

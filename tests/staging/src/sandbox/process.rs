@@ -34,8 +34,7 @@ impl Process {
 
     /// A zombie has ended, whether or not its parent has looked.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid)
-            .is_some_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
+        stat(self.pid).is_some_and(|(state, start)| start == self.start && !matches!(state, 'Z' | 'X'))
     }
 
     pub fn signal(&self, signal: i32) {
@@ -91,11 +90,7 @@ pub fn end(processes: &[Process]) {
     for process in processes {
         let is_postgres = fs::read_to_string(format!("/proc/{}/comm", process.pid))
             .is_ok_and(|name| name.trim() == "postgres");
-        process.signal(if is_postgres {
-            libc::SIGQUIT
-        } else {
-            libc::SIGKILL
-        });
+        process.signal(if is_postgres { libc::SIGQUIT } else { libc::SIGKILL });
     }
     let gone = || !processes.iter().any(Process::is_alive);
     if !wait_until(Duration::from_secs(2), gone) {
@@ -110,11 +105,7 @@ pub fn end(processes: &[Process]) {
 /// stdout until it closes it says how its start went: a line that begins with `ok`, or the error.
 pub fn start_daemon(mut command: Command, log: &Path) -> Result<Starting> {
     let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).current_dir("/");
     unsafe {
         command.pre_exec(|| match libc::setsid() {
             -1 => Err(std::io::Error::last_os_error()),
@@ -122,9 +113,7 @@ pub fn start_daemon(mut command: Command, log: &Path) -> Result<Starting> {
         });
     }
     let program = command.get_program().to_owned();
-    let child = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+    let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Starting { child })
 }
 
@@ -184,21 +173,14 @@ mod tests {
     fn a_process_is_known_by_its_start_too() {
         let this = Process::this().unwrap();
         assert!(this.is_alive());
-        let other = Process {
-            start: this.start + 1,
-            ..this
-        };
+        let other = Process { start: this.start + 1, ..this };
         assert!(!other.is_alive());
     }
 
     #[test]
     fn marked_processes_are_found_and_ended() {
         let value = format!("test-{}", std::process::id());
-        let mut child = Command::new("sleep")
-            .arg("100")
-            .env(MARK, &value)
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sleep").arg("100").env(MARK, &value).spawn().unwrap();
         wait_until(Duration::from_secs(5), || !marked(MARK, &value).is_empty());
         let found = marked(MARK, &value);
         assert_eq!(found.len(), 1);

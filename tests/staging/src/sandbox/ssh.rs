@@ -16,9 +16,7 @@ use anyhow::{Context as _, Result};
 use russh::keys::{Algorithm, PrivateKey, PublicKey, PublicKeyBase64};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer};
 use russh::server::{Session, VerifiedPublicKey};
-use russh::{
-    Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig, SshId,
-};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig, SshId};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -54,10 +52,7 @@ impl SshConfig {
             authorized_keys: Vec::new(),
             host_key: None,
             home: home.into(),
-            environment: vec![(
-                "PATH".to_owned(),
-                "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned(),
-            )],
+            environment: vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned())],
             login_shell: PathBuf::from("/bin/sh"),
             max_sessions: 10,
         }
@@ -106,11 +101,7 @@ impl SshServer {
             sessions_opened: AtomicU64::new(0),
         });
         runtime.spawn(accept(listener, shared.clone()));
-        Ok(SshServer {
-            port,
-            shared,
-            runtime: Some(runtime),
-        })
+        Ok(SshServer { port, shared, runtime: Some(runtime) })
     }
 
     pub fn port(&self) -> u16 {
@@ -161,11 +152,7 @@ pub fn generate_key() -> Result<PrivateKey> {
 }
 
 pub fn known_hosts_line(port: u16, key: &PublicKey) -> String {
-    format!(
-        "[127.0.0.1]:{port} {} {}\n",
-        key.algorithm(),
-        key.public_key_base64()
-    )
+    format!("[127.0.0.1]:{port} {} {}\n", key.algorithm(), key.public_key_base64())
 }
 
 /// Ways to harm connections. Each acts at once, on open connections too.
@@ -312,10 +299,7 @@ impl Metered {
         let stream = stream.into_std()?;
         let handle = stream.try_clone()?;
         let stream = TcpStream::from_std(stream)?;
-        let id = shared
-            .faults
-            .next_connection
-            .fetch_add(1, Ordering::Relaxed);
+        let id = shared.faults.next_connection.fetch_add(1, Ordering::Relaxed);
         locked(&shared.faults.connections).insert(id, handle);
         Ok((Metered { stream, shared }, id))
     }
@@ -438,11 +422,7 @@ struct Terminal {
 
 impl Connection {
     fn verdict(accepted: bool) -> Auth {
-        if accepted {
-            Auth::Accept
-        } else {
-            Auth::reject()
-        }
+        if accepted { Auth::Accept } else { Auth::reject() }
     }
 
     fn knows(&self, user: &str, key: &PublicKey) -> bool {
@@ -483,12 +463,7 @@ impl Connection {
             .env("SHELL", &config.login_shell)
             .env("SSH_CLIENT", "127.0.0.1 0 22")
             .env("SSH_CONNECTION", "127.0.0.1 0 127.0.0.1 22");
-        let session = Running {
-            shared: self.shared.clone(),
-            handle,
-            id,
-            gone: slot.gone.subscribe(),
-        };
+        let session = Running { shared: self.shared.clone(), handle, id, gone: slot.gone.subscribe() };
         let noise = locked(&self.shared.faults.noise).clone();
         let pid = match &mut slot.terminal {
             Some(terminal) => {
@@ -540,11 +515,7 @@ impl Handler for Connection {
         Ok(Connection::verdict(self.knows(user, offer.public_key)))
     }
 
-    async fn auth_publickey(
-        &mut self,
-        user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, Self::Error> {
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         Ok(Connection::verdict(self.knows(user, key.public_key)))
     }
 
@@ -592,9 +563,7 @@ impl Handler for Connection {
             other => other.parse().ok().filter(IpAddr::is_loopback),
         };
         let (Some(address), Ok(port)) = (address, u16::try_from(port)) else {
-            reply
-                .reject(ChannelOpenFailure::AdministrativelyProhibited)
-                .await;
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
         match TcpStream::connect((address, port)).await {
@@ -625,11 +594,8 @@ impl Handler for Connection {
     ) -> Result<(), Self::Error> {
         match self.slots.get_mut(&id) {
             Some(slot) if slot.channel.is_some() => {
-                slot.terminal = Some(Terminal {
-                    name: name.to_owned(),
-                    size: window_size(columns, rows),
-                    master: None,
-                });
+                slot.terminal =
+                    Some(Terminal { name: name.to_owned(), size: window_size(columns, rows), master: None });
                 session.channel_success(id)
             }
             _ => session.channel_failure(id),
@@ -671,11 +637,7 @@ impl Handler for Connection {
         }
     }
 
-    async fn shell_request(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
         self.run(id, None, session);
         Ok(())
     }
@@ -712,11 +674,7 @@ impl Handler for Connection {
         Ok(())
     }
 
-    async fn channel_close(
-        &mut self,
-        id: ChannelId,
-        _session: &mut Session,
-    ) -> Result<(), Self::Error> {
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
         self.slots.remove(&id);
         Ok(())
     }
@@ -793,12 +751,7 @@ impl Running {
         self.finish(ended, child, group).await;
     }
 
-    async fn finish(
-        self,
-        ended: Option<io::Result<ExitStatus>>,
-        mut child: Child,
-        group: Option<i32>,
-    ) {
+    async fn finish(self, ended: Option<io::Result<ExitStatus>>, mut child: Child, group: Option<i32>) {
         if let Some(status) = ended {
             let _ = self.handle.eof(self.id).await;
             match status {
@@ -827,9 +780,7 @@ impl Running {
                 let name = signal_name(signal.unwrap_or(libc::SIGKILL));
                 let dumped = status.core_dumped();
                 let (message, language) = (String::new(), String::new());
-                handle
-                    .exit_signal_request(id, name, dumped, message, language)
-                    .await
+                handle.exit_signal_request(id, name, dumped, message, language).await
             }
         };
     }
@@ -851,10 +802,7 @@ async fn feed(mut input: russh::ChannelReadHalf, mut sink: impl AsyncWrite + Unp
 }
 
 fn spawn_on_pipes(shell: &mut Command) -> io::Result<Child> {
-    shell
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     unsafe {
         shell.pre_exec(|| match libc::setsid() {
             -1 => Err(io::Error::last_os_error()),
@@ -880,24 +828,14 @@ fn spawn_on_terminal(shell: &mut Command, name: &str, slave: OwnedFd) -> io::Res
     }
     let child = shell.spawn();
     // The command keeps the slave's descriptors, which would hold the terminal open.
-    shell
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     child
 }
 
 fn open_terminal(size: &libc::winsize) -> io::Result<(OwnedFd, OwnedFd)> {
     let (mut master, mut slave) = (-1, -1);
-    let opened = unsafe {
-        libc::openpty(
-            &mut master,
-            &mut slave,
-            std::ptr::null_mut(),
-            std::ptr::null(),
-            size,
-        )
-    };
+    let opened =
+        unsafe { libc::openpty(&mut master, &mut slave, std::ptr::null_mut(), std::ptr::null(), size) };
     if opened == -1 {
         return Err(io::Error::last_os_error());
     }

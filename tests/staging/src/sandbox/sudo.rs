@@ -36,10 +36,7 @@ const FLAGS: [Flag; 14] = [
 ];
 
 fn refused(message: impl Into<String>) -> Failure {
-    Failure {
-        code: 1,
-        message: message.into(),
-    }
+    Failure { code: 1, message: message.into() }
 }
 
 /// Becomes the command when the password is right; it comes back only when something is wrong.
@@ -81,9 +78,7 @@ pub fn run(machine: &Machine, words: &[String]) -> Result<u8, Failure> {
         // Nothing is remembered from one call to the next, so there is nothing to forget.
         return match args.has("reset-timestamp") {
             true => Ok(0),
-            false => Err(refused(
-                "usage: sudo [-HiknSsv] [-p prompt] [-u user] [VAR=value] command",
-            )),
+            false => Err(refused("usage: sudo [-HiknSsv] [-p prompt] [-u user] [VAR=value] command")),
         };
     }
 
@@ -96,18 +91,8 @@ pub fn run(machine: &Machine, words: &[String]) -> Result<u8, Failure> {
 
     let home = sshd.home.with_file_name(user);
     make_dir(&home, 0o700)?;
-    let kept = [
-        "TERM",
-        "LANG",
-        "LC_ALL",
-        "DISPLAY",
-        "PATH",
-        "XDG_CACHE_HOME",
-        MARK,
-    ];
-    let kept = kept
-        .iter()
-        .filter_map(|key| Some((*key, std::env::var_os(key)?)));
+    let kept = ["TERM", "LANG", "LC_ALL", "DISPLAY", "PATH", "XDG_CACHE_HOME", MARK];
+    let kept = kept.iter().filter_map(|key| Some((*key, std::env::var_os(key)?)));
     let mut inner = Command::new(program);
     inner
         .args(arguments)
@@ -161,9 +146,7 @@ fn ask(args: &Args, user: &str, password: &str) -> Result<(), Failure> {
             }
             Some(_) => {}
             None if tried == 0 => {
-                return Err(refused(
-                    "no password was provided\nsudo: a password is required",
-                ));
+                return Err(refused("no password was provided\nsudo: a password is required"));
             }
             None => {
                 let s = if tried == 1 { "" } else { "s" };

@@ -58,15 +58,9 @@ impl Args {
         Ok(out)
     }
 
-    fn short(
-        &mut self,
-        letters: &str,
-        flags: &[Flag],
-        words: &mut VecDeque<&str>,
-    ) -> Result<(), Refused> {
+    fn short(&mut self, letters: &str, flags: &[Flag], words: &mut VecDeque<&str>) -> Result<(), Refused> {
         for (at, letter) in letters.char_indices() {
-            let Some((name, _, takes_value)) = flags.iter().find(|flag| flag.1 == Some(letter))
-            else {
+            let Some((name, _, takes_value)) = flags.iter().find(|flag| flag.1 == Some(letter)) else {
                 let text = format!("unknown shorthand flag: {letter:?} in -{letters}");
                 return Err(Refused(text));
             };
@@ -118,11 +112,8 @@ impl Args {
 mod tests {
     use super::*;
 
-    const FLAGS: [Flag; 3] = [
-        ("all", Some('a'), false),
-        ("user", Some('u'), true),
-        ("no-tty", Some('T'), false),
-    ];
+    const FLAGS: [Flag; 3] =
+        [("all", Some('a'), false), ("user", Some('u'), true), ("no-tty", Some('T'), false)];
 
     fn parse(line: &str, stop_early: bool) -> Result<Args, String> {
         let words: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
@@ -131,12 +122,7 @@ mod tests {
 
     #[test]
     fn options_in_every_spelling() {
-        for line in [
-            "-aT -u me x",
-            "-aTume x",
-            "--all --no-tty --user=me x",
-            "x -aT --user me",
-        ] {
+        for line in ["-aT -u me x", "-aTume x", "--all --no-tty --user=me x", "x -aT --user me"] {
             let args = parse(line, false).unwrap();
             assert!(args.has("all") && args.has("no-tty"), "{line}");
             assert_eq!(args.value("user"), Some("me"), "{line}");

@@ -46,13 +46,9 @@ struct Compose {
 }
 
 pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
-    let args =
-        Args::parse(words, &GLOBAL, true).map_err(|refused| Failure::new(USAGE, refused.0))?;
+    let args = Args::parse(words, &GLOBAL, true).map_err(|refused| Failure::new(USAGE, refused.0))?;
     if args.values("file").count() > 1 {
-        return Err(Failure::new(
-            USAGE,
-            "the sandbox reads one Compose file only",
-        ));
+        return Err(Failure::new(USAGE, "the sandbox reads one Compose file only"));
     }
     let choice = Choice {
         file: args.value("file").map(PathBuf::from),
@@ -91,11 +87,7 @@ impl Compose {
                 ("wait-timeout", None, true),
                 TIMEOUT,
             ],
-            "down" => &[
-                ("volumes", Some('v'), false),
-                ("remove-orphans", None, false),
-                TIMEOUT,
-            ],
+            "down" => &[("volumes", Some('v'), false), ("remove-orphans", None, false), TIMEOUT],
             "ps" => &[
                 ("all", Some('a'), false),
                 ("quiet", Some('q'), false),
@@ -132,11 +124,7 @@ impl Compose {
             "stop" => &[TIMEOUT],
             "start" | "pause" => &[],
             "kill" => &[("signal", Some('s'), true)],
-            "rm" => &[
-                ("force", Some('f'), false),
-                ("stop", Some('s'), false),
-                ("volumes", Some('v'), false),
-            ],
+            "rm" => &[("force", Some('f'), false), ("stop", Some('s'), false), ("volumes", Some('v'), false)],
             "port" => &[("index", None, true), ("protocol", None, true)],
             "version" => &[("short", None, false), ("format", Some('f'), true)],
             _ => {
@@ -150,10 +138,7 @@ impl Compose {
             .map_err(|refused| Failure::new(USAGE, refused.0))?;
         self.dry_run |= args.has("dry-run");
         if self.dry_run && !["up", "restart", "stop", "start", "ps", "config"].contains(&command) {
-            return Err(Failure::new(
-                USAGE,
-                "the sandbox has no dry run of this command",
-            ));
+            return Err(Failure::new(USAGE, "the sandbox has no dry run of this command"));
         }
         match command {
             "up" => self.up(&args)?,
@@ -221,22 +206,13 @@ impl Compose {
 
     fn up(&self, args: &Args) -> Result<(), Failure> {
         if !args.has("detach") && !args.has("wait") && !args.has("no-start") {
-            return Err(Failure::new(
-                USAGE,
-                "the sandbox starts services in the background only (-d)",
-            ));
+            return Err(Failure::new(USAGE, "the sandbox starts services in the background only (-d)"));
         }
         if args.has("force-recreate") && args.has("no-recreate") {
-            return Err(Failure::new(
-                1,
-                "--force-recreate and --no-recreate are incompatible",
-            ));
+            return Err(Failure::new(1, "--force-recreate and --no-recreate are incompatible"));
         }
         if let Some(pull @ ("always" | "build")) = args.value("pull") {
-            return Err(Failure::new(
-                1,
-                format!("the sandbox has no registry to pull from ({pull})"),
-            ));
+            return Err(Failure::new(1, format!("the sandbox has no registry to pull from ({pull})")));
         }
         let usage = |refused: super::args::Refused| Failure::new(USAGE, refused.0);
         let limit = args.seconds("wait-timeout").map_err(usage)?;
@@ -316,27 +292,16 @@ impl Compose {
 
     fn down(&self, args: &Args) -> Result<(), Failure> {
         if !args.rest.is_empty() {
-            return Err(Failure::new(
-                USAGE,
-                "the sandbox takes down whole projects only",
-            ));
+            return Err(Failure::new(USAGE, "the sandbox takes down whole projects only"));
         }
-        let grace = args
-            .seconds("timeout")
-            .map_err(|refused| Failure::new(USAGE, refused.0))?;
+        let grace = args.seconds("timeout").map_err(|refused| Failure::new(USAGE, refused.0))?;
         let project = self.project()?;
         let _lock = self.lock()?;
         let containers = self.containers(&project)?;
-        let names: Vec<String> = containers
-            .keys()
-            .filter(|name| project.services.contains_key(*name))
-            .cloned()
-            .collect();
+        let names: Vec<String> =
+            containers.keys().filter(|name| project.services.contains_key(*name)).cloned().collect();
         for level in project.levels(&names)?.into_iter().rev() {
-            let containers: Vec<&Container> = level
-                .iter()
-                .filter_map(|name| containers.get(name))
-                .collect();
+            let containers: Vec<&Container> = level.iter().filter_map(|name| containers.get(name)).collect();
             self.stop_all(&containers, grace)?;
             for container in containers {
                 self.remove_one(container)?;
@@ -405,24 +370,16 @@ impl Compose {
         });
         shown.sort_by(|a, b| a.name.cmp(&b.name));
         if args.has("quiet") {
-            let ids: String = shown
-                .iter()
-                .map(|found| format!("{}\n", found.id))
-                .collect();
+            let ids: String = shown.iter().map(|found| format!("{}\n", found.id)).collect();
             return Ok(print(&ids)?);
         }
         if args.has("services") {
-            let names: String = shown
-                .iter()
-                .map(|found| format!("{}\n", found.service))
-                .collect();
+            let names: String = shown.iter().map(|found| format!("{}\n", found.service)).collect();
             return Ok(print(&names)?);
         }
         let full = args.has("no-trunc");
-        let lines: Vec<Map<String, Value>> = shown
-            .iter()
-            .map(|found| show::listed_by_compose(&self.machine, found, full))
-            .collect();
+        let lines: Vec<Map<String, Value>> =
+            shown.iter().map(|found| show::listed_by_compose(&self.machine, found, full)).collect();
         match args.value("format") {
             Some("json") => {
                 for line in lines {
@@ -430,18 +387,8 @@ impl Compose {
                 }
             }
             None | Some("table") => {
-                let head = [
-                    "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
-                ];
-                let keys = [
-                    "Name",
-                    "Image",
-                    "Command",
-                    "Service",
-                    "RunningFor",
-                    "Status",
-                    "Ports",
-                ];
+                let head = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"];
+                let keys = ["Name", "Image", "Command", "Service", "RunningFor", "Status", "Ports"];
                 print(&show::table(&head, &cells(&lines, &keys)))?;
             }
             Some(format) => {
@@ -455,16 +402,12 @@ impl Compose {
     }
 
     fn exec(&self, args: &Args) -> Result<u8, Failure> {
-        let Some((service, command)) = args.rest.split_first().filter(|(_, rest)| !rest.is_empty())
-        else {
+        let Some((service, command)) = args.rest.split_first().filter(|(_, rest)| !rest.is_empty()) else {
             let text = "\"docker compose exec\" requires at least 2 arguments";
             return Err(Failure::new(USAGE, text));
         };
         if args.value("index").is_some_and(|index| index != "1") {
-            return Err(Failure::new(
-                1,
-                format!("service {service:?} is not running"),
-            ));
+            return Err(Failure::new(1, format!("service {service:?} is not running")));
         }
         // Compose asks for a terminal only where its output is one.
         let terminal = !args.has("no-TTY") && std::io::stdout().is_terminal();
@@ -474,16 +417,10 @@ impl Compose {
         let project = self.project()?;
         let containers = self.containers(&project)?;
         let Some(container) = containers.get(service) else {
-            return Err(Failure::new(
-                1,
-                format!("service {service:?} is not running"),
-            ));
+            return Err(Failure::new(1, format!("service {service:?} is not running")));
         };
         if container.state(&self.machine).status != Status::Running {
-            return Err(Failure::new(
-                1,
-                format!("service {service:?} is not running"),
-            ));
+            return Err(Failure::new(1, format!("service {service:?} is not running")));
         }
         let more: Vec<&str> = args.values("env").collect();
         exec_into(&self.machine, container, command, &more, args.value("user"))
@@ -499,9 +436,7 @@ impl Compose {
         };
         let project = self.project()?;
         let containers = self.chosen(&project, &args.rest)?;
-        let names = containers
-            .iter()
-            .map(|found| format!("{}-1", found.service));
+        let names = containers.iter().map(|found| format!("{}-1", found.service));
         let width = names.map(|name| name.len()).max().unwrap_or(0);
         let mut shown = Vec::new();
         for container in containers {
@@ -546,19 +481,11 @@ impl Compose {
             return Ok(());
         }
         if args.has("services") {
-            let names: String = project
-                .services
-                .keys()
-                .map(|name| format!("{name}\n"))
-                .collect();
+            let names: String = project.services.keys().map(|name| format!("{name}\n")).collect();
             return Ok(print(&names)?);
         }
         if args.has("volumes") {
-            let names: String = project
-                .volumes
-                .iter()
-                .map(|name| format!("{name}\n"))
-                .collect();
+            let names: String = project.volumes.iter().map(|name| format!("{name}\n")).collect();
             return Ok(print(&names)?);
         }
         if args.has("images") {
@@ -568,9 +495,7 @@ impl Compose {
         }
         let canonical = project.canonical();
         let text = match args.value("format") {
-            Some("json") => {
-                serde_json::to_string_pretty(&canonical).context("cannot print")? + "\n"
-            }
+            Some("json") => serde_json::to_string_pretty(&canonical).context("cannot print")? + "\n",
             None | Some("yaml") => serde_yaml::to_string(&canonical).context("cannot print")?,
             Some(format) => return Err(Failure::new(1, format!("unsupported format {format:?}"))),
         };
@@ -578,19 +503,14 @@ impl Compose {
     }
 
     fn restart(&self, args: &Args) -> Result<(), Failure> {
-        let grace = args
-            .seconds("timeout")
-            .map_err(|refused| Failure::new(USAGE, refused.0))?;
+        let grace = args.seconds("timeout").map_err(|refused| Failure::new(USAGE, refused.0))?;
         let project = self.project()?;
         let _lock = self.lock()?;
         let containers = self.chosen(&project, &args.rest)?;
         if containers.is_empty() {
             return Err(Failure::new(
                 1,
-                format!(
-                    "no container found for project {:?}: not found",
-                    project.name
-                ),
+                format!("no container found for project {:?}: not found", project.name),
             ));
         }
         for container in &containers {
@@ -605,16 +525,11 @@ impl Compose {
     }
 
     fn stop(&self, args: &Args) -> Result<(), Failure> {
-        let grace = args
-            .seconds("timeout")
-            .map_err(|refused| Failure::new(USAGE, refused.0))?;
+        let grace = args.seconds("timeout").map_err(|refused| Failure::new(USAGE, refused.0))?;
         let project = self.project()?;
         let _lock = self.lock()?;
         let containers = self.chosen(&project, &args.rest)?;
-        let names: Vec<String> = containers
-            .iter()
-            .map(|found| found.service.clone())
-            .collect();
+        let names: Vec<String> = containers.iter().map(|found| found.service.clone()).collect();
         for level in project.levels(&names)?.iter().rev() {
             let of_level: Vec<&Container> = containers
                 .iter()
@@ -633,23 +548,14 @@ impl Compose {
         let there = self.containers(&project)?;
         for name in &args.rest {
             if !there.contains_key(name) {
-                return Err(Failure::new(
-                    1,
-                    format!("service {name:?} has no container to start"),
-                ));
+                return Err(Failure::new(1, format!("service {name:?} has no container to start")));
             }
         }
-        let names: Vec<String> = containers
-            .iter()
-            .map(|found| found.service.clone())
-            .collect();
+        let names: Vec<String> = containers.iter().map(|found| found.service.clone()).collect();
         for name in &names {
             for dependency in project.service(name)?.depends_on.keys() {
                 if !there.contains_key(dependency) {
-                    return Err(Failure::new(
-                        1,
-                        format!("{name} is missing dependency {dependency}"),
-                    ));
+                    return Err(Failure::new(1, format!("{name} is missing dependency {dependency}")));
                 }
             }
         }
@@ -665,9 +571,9 @@ impl Compose {
 
     fn start_one(&self, container: &Container) -> Result<()> {
         let ready = container.start(&self.machine)?.ready();
-        ready.map(drop).map_err(|error| {
-            anyhow::anyhow!("Error response from daemon: {}: {error:#}", container.name)
-        })
+        ready
+            .map(drop)
+            .map_err(|error| anyhow::anyhow!("Error response from daemon: {}: {error:#}", container.name))
     }
 
     fn kill(&self, args: &Args) -> Result<(), Failure> {
@@ -689,10 +595,7 @@ impl Compose {
 
     fn remove(&self, args: &Args) -> Result<(), Failure> {
         if !args.has("force") {
-            return Err(Failure::new(
-                1,
-                "the sandbox removes without asking only (-f)",
-            ));
+            return Err(Failure::new(1, "the sandbox removes without asking only (-f)"));
         }
         let project = self.project()?;
         let _lock = self.lock()?;
@@ -711,10 +614,7 @@ impl Compose {
 
     fn port(&self, args: &Args) -> Result<(), Failure> {
         let [service, port] = &args.rest[..] else {
-            return Err(Failure::new(
-                USAGE,
-                "\"docker compose port\" requires exactly 2 arguments",
-            ));
+            return Err(Failure::new(USAGE, "\"docker compose port\" requires exactly 2 arguments"));
         };
         let project = self.project()?;
         project.service(service)?;
@@ -727,10 +627,7 @@ impl Compose {
         let mut ports = container.ports.iter();
         match ports.find(|found| found.target.to_string() == wanted) {
             Some(found) => Ok(print(&format!("{}:{}\n", found.host, found.published))?),
-            None => Err(Failure::new(
-                1,
-                format!("no port {wanted}/tcp for container {}", container.name),
-            )),
+            None => Err(Failure::new(1, format!("no port {wanted}/tcp for container {}", container.name))),
         }
     }
 
@@ -749,10 +646,7 @@ pub fn cells(lines: &[Map<String, Value>], keys: &[&str]) -> Vec<Vec<String>> {
         let value = line.get(key).and_then(Value::as_str);
         value.unwrap_or_default().to_owned()
     };
-    lines
-        .iter()
-        .map(|line| keys.iter().map(|key| cell(line, key)).collect())
-        .collect()
+    lines.iter().map(|line| keys.iter().map(|key| cell(line, key)).collect()).collect()
 }
 
 /// One run of `up`.
@@ -769,15 +663,7 @@ struct Up<'a> {
 
 impl<'a> Up<'a> {
     fn only(compose: &'a Compose, project: &'a Project, named: Vec<String>) -> Up<'a> {
-        Up {
-            compose,
-            project,
-            named,
-            no_deps: false,
-            force: false,
-            keep: true,
-            grace: None,
-        }
+        Up { compose, project, named, no_deps: false, force: false, keep: true, grace: None }
     }
 
     /// Makes the containers that are missing or outdated. Gives those that are to be started, and
@@ -833,12 +719,8 @@ impl<'a> Up<'a> {
         let mut environment: BTreeMap<String, String> = image.environment().into_iter().collect();
         environment.extend(service.environment.clone());
         let address = |index: usize| format!("{}.{}", machine.network, NETWORK_BASE + index);
-        let hosts: Vec<(String, String)> = project
-            .services
-            .keys()
-            .enumerate()
-            .map(|(index, name)| (name.clone(), address(index)))
-            .collect();
+        let hosts: Vec<(String, String)> =
+            project.services.keys().enumerate().map(|(index, name)| (name.clone(), address(index))).collect();
         let mut resolve = Vec::new();
         for (index, other) in project.services.values().enumerate() {
             let mut ports: Vec<u16> = other.ports.iter().map(|port| port.target).collect();
@@ -857,11 +739,7 @@ impl<'a> Up<'a> {
                 .depends_on
                 .iter()
                 .map(|(name, healthy)| {
-                    let condition = if *healthy {
-                        "service_healthy"
-                    } else {
-                        "service_started"
-                    };
+                    let condition = if *healthy { "service_healthy" } else { "service_started" };
                     format!("{name}:{condition}:false")
                 })
                 .collect(),
@@ -912,10 +790,8 @@ impl<'a> Up<'a> {
     fn start(&self, levels: &[Vec<String>], pending: &[(String, bool)]) -> Result<()> {
         let compose = self.compose;
         for level in levels {
-            let now: Vec<&String> = level
-                .iter()
-                .filter(|name| pending.iter().any(|(other, _)| other == *name))
-                .collect();
+            let now: Vec<&String> =
+                level.iter().filter(|name| pending.iter().any(|(other, _)| other == *name)).collect();
             if !self.no_deps {
                 let mut awaited = Vec::new();
                 for name in &now {

@@ -50,11 +50,7 @@ impl Image {
     pub fn environment(self) -> Vec<(String, String)> {
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let pairs: &[(&str, &str)] = match self {
-            Image::Postgres => &[
-                ("PATH", path),
-                ("PGDATA", "/var/lib/postgresql/data"),
-                ("LANG", "C.UTF-8"),
-            ],
+            Image::Postgres => &[("PATH", path), ("PGDATA", "/var/lib/postgresql/data"), ("LANG", "C.UTF-8")],
             Image::Services => &[("PATH", path)],
         };
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -232,9 +228,7 @@ impl Container {
         let by_name = all.iter().find(|found| found.name == wanted);
         let by_id = || {
             let mut found = all.iter().filter(|found| found.id.starts_with(wanted));
-            found
-                .next()
-                .filter(|_| !wanted.is_empty() && found.next().is_none())
+            found.next().filter(|_| !wanted.is_empty() && found.next().is_none())
         };
         match by_name.or_else(by_id) {
             Some(found) => Ok(found.clone()),
@@ -245,9 +239,7 @@ impl Container {
     /// What the supervisor last said, corrected where it was killed.
     pub fn state(&self, machine: &Machine) -> State {
         let path = self.dir(machine).join("state.json");
-        let read = fs::read_to_string(path)
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok());
+        let read = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
         let mut state: State = read.unwrap_or_else(State::created);
         if state.is_up() && !state.supervisor.is_some_and(|found| found.is_alive()) {
             state.status = Status::Exited;
@@ -323,10 +315,7 @@ impl Container {
                 child.signal(signal);
                 Ok(())
             }
-            _ => bail!(
-                "Error response from daemon: Cannot kill container: {}: is not running",
-                self.name
-            ),
+            _ => bail!("Error response from daemon: Cannot kill container: {}: is not running", self.name),
         }
     }
 
@@ -373,9 +362,7 @@ impl Container {
         let mut environment: BTreeMap<String, String> = self.environment.iter().cloned().collect();
         environment.extend(more.iter().cloned());
         environment.insert("HOSTNAME".to_owned(), self.short_id().to_owned());
-        environment
-            .entry("HOME".to_owned())
-            .or_insert_with(|| "/".to_owned());
+        environment.entry("HOME".to_owned()).or_insert_with(|| "/".to_owned());
         let (file, args) = match self.image {
             Image::Postgres => {
                 let path = format!("{}:{}", machine.postgres_bin().display(), "/usr/bin:/bin");
@@ -393,10 +380,8 @@ impl Container {
                 }
                 environment.insert("SEQN_STANDIN_RESOLVE".to_owned(), self.resolve.clone());
                 let own = format!("://{}", self.address);
-                let args = args.iter().map(|arg| {
-                    arg.replace("://127.0.0.1", &own)
-                        .replace("://localhost", &own)
-                });
+                let args =
+                    args.iter().map(|arg| arg.replace("://127.0.0.1", &own).replace("://localhost", &own));
                 (machine.standin.clone(), args.collect())
             }
         };
@@ -415,14 +400,10 @@ impl Container {
 fn look_up(program: &str, path: &str) -> Result<PathBuf> {
     if program.contains('/') {
         let file = PathBuf::from(program);
-        return file
-            .is_file()
-            .then_some(file)
-            .ok_or_else(|| not_found(program));
+        return file.is_file().then_some(file).ok_or_else(|| not_found(program));
     }
     let mut dirs = path.split(':').map(|dir| Path::new(dir).join(program));
-    dirs.find(|file| file.is_file())
-        .ok_or_else(|| not_found(program))
+    dirs.find(|file| file.is_file()).ok_or_else(|| not_found(program))
 }
 
 fn not_found(program: &str) -> anyhow::Error {
@@ -441,9 +422,7 @@ fn container_dir(machine: &Machine, id: &str) -> PathBuf {
 
 /// Since 1970.
 pub fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// `2026-11-24T04:03:01.773676714Z`
@@ -470,11 +449,7 @@ fn date(time: Duration) -> (String, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let date = format!("{:04}-{month:02}-{day:02}", year + era * 400 + next);
     (date, time.as_secs() % 86_400)
 }

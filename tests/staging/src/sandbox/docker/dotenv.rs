@@ -15,10 +15,7 @@ pub struct Values {
 
 impl Values {
     pub fn new(shell: impl IntoIterator<Item = (String, String)>) -> Values {
-        Values {
-            shell: shell.into_iter().collect(),
-            ..Values::default()
-        }
+        Values { shell: shell.into_iter().collect(), ..Values::default() }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -237,10 +234,7 @@ mod tests {
     fn values_are_read_as_compose_reads_them() {
         let table = [
             ("p$x$$y", "p$y"),
-            (
-                r#""q$x$$y \"in\" \n \t \\ \$W `x`""#,
-                "q$y \"in\" \n \t \\ $W `x`",
-            ),
+            (r#""q$x$$y \"in\" \n \t \\ \$W `x`""#, "q$y \"in\" \n \t \\ $W `x`"),
             (r"'lit$x \n a'", r"lit$x \n a"),
             ("abc # comment", "abc"),
             ("abc#nocomment", "abc#nocomment"),
@@ -284,13 +278,7 @@ mod tests {
 
     #[test]
     fn errors_name_no_value() {
-        for text in [
-            "A B=secret",
-            "A=\"secret",
-            "A=${secret",
-            "A!=secret",
-            "=secret",
-        ] {
+        for text in ["A B=secret", "A=\"secret", "A=${secret", "A!=secret", "=secret"] {
             let error = Values::default().read(text).unwrap_err().to_string();
             assert!(text == "A=${secret" || !error.contains("secret"), "{error}");
         }

@@ -13,12 +13,7 @@ use super::Failure;
 use super::dotenv::Values;
 use crate::place::hex;
 
-const FILE_NAMES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-];
+const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// Compose's exit codes where there is no Compose file, and where it is not valid.
 const NO_FILE: u8 = 14;
@@ -83,13 +78,12 @@ impl Project {
     /// Fails with Compose's own exit codes.
     pub fn load(choice: &Choice) -> Result<Project, Failure> {
         let values = Values::new(std::env::vars());
-        let file = find_file(choice, &values)
-            .map_err(|error| Failure::new(NO_FILE, format!("{error:#}")))?;
+        let file = find_file(choice, &values).map_err(|error| Failure::new(NO_FILE, format!("{error:#}")))?;
         let (dir, values) = Project::surroundings(choice, &file, values)?;
         let name = choice.name.as_deref();
         let parse = || -> Result<Project> {
-            let text = fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             Project::parse(&text, file.clone(), dir, name, values)
         };
         parse().map_err(|error| Failure::new(INVALID, format!("{error:#}")))
@@ -109,9 +103,7 @@ impl Project {
         if let Some(env_file) = env_file {
             let text = fs::read_to_string(&env_file)
                 .with_context(|| format!("couldn't find env file: {}", env_file.display()))?;
-            values
-                .read(&text)
-                .with_context(|| format!("failed to read {}", env_file.display()))?;
+            values.read(&text).with_context(|| format!("failed to read {}", env_file.display()))?;
         }
         Ok((dir, values))
     }
@@ -130,23 +122,14 @@ impl Project {
             serde_json::to_value(&yaml).with_context(|| format!("parsing {}", file.display()))?;
         fill_in(&mut root, "", &mut values)?;
         let root = object(&root, "the Compose file")?;
-        only(
-            root,
-            "the Compose file",
-            &["name", "services", "volumes", "version"],
-        )?;
+        only(root, "the Compose file", &["name", "services", "volumes", "version"])?;
 
-        let from_dir = dir
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let from_dir = dir.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name
             .or(values.get("COMPOSE_PROJECT_NAME"))
             .filter(|name| !name.is_empty())
             .map(ToOwned::to_owned)
-            .or(root
-                .get("name")
-                .and_then(Value::as_str)
-                .map(ToOwned::to_owned))
+            .or(root.get("name").and_then(Value::as_str).map(ToOwned::to_owned))
             .or(from_dir.map(|name| plain_name(&name)))
             .unwrap_or_default();
         if name.is_empty() || name != plain_name(&name) {
@@ -168,9 +151,7 @@ impl Project {
             let service = Service::parse(name, object(settings, name)?)?;
             for (volume, _) in &service.volumes {
                 if !volumes.contains(volume) {
-                    bail!(
-                        "service {name:?} refers to undefined volume {volume}: invalid compose project"
-                    );
+                    bail!("service {name:?} refers to undefined volume {volume}: invalid compose project");
                 }
             }
             services.insert(name.clone(), service);
@@ -179,18 +160,14 @@ impl Project {
             for other in service.depends_on.keys() {
                 if !services.contains_key(other) {
                     let name = &service.name;
-                    bail!(
-                        "service {name:?} depends on undefined service {other:?}: invalid compose project"
-                    );
+                    bail!("service {name:?} depends on undefined service {other:?}: invalid compose project");
                 }
             }
         }
         let project = Project {
             warnings: values
                 .missing()
-                .map(|name| {
-                    format!("The {name:?} variable is not set. Defaulting to a blank string.")
-                })
+                .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."))
                 .collect(),
             name,
             dir,
@@ -218,12 +195,8 @@ impl Project {
         while !left.is_empty() {
             let waits = |name: &str| {
                 let service = self.services.get(name);
-                service.is_some_and(|found| {
-                    found
-                        .depends_on
-                        .keys()
-                        .any(|other| left.contains(&other.as_str()))
-                })
+                service
+                    .is_some_and(|found| found.depends_on.keys().any(|other| left.contains(&other.as_str())))
             };
             let (later, now): (Vec<&str>, Vec<&str>) = left.iter().partition(|name| waits(name));
             if now.is_empty() {
@@ -386,13 +359,7 @@ impl Service {
         if !self.environment.is_empty() {
             put("environment", json!(self.environment));
         }
-        for key in [
-            "healthcheck",
-            "pull_policy",
-            "restart",
-            "shm_size",
-            "stop_grace_period",
-        ] {
+        for key in ["healthcheck", "pull_policy", "restart", "shm_size", "stop_grace_period"] {
             if let Some(value) = source.get(key) {
                 put(key, value.clone());
             }
@@ -460,9 +427,7 @@ fn find_file(choice: &Choice, values: &Values) -> Result<PathBuf> {
 fn fill_in(value: &mut Value, place: &str, values: &mut Values) -> Result<()> {
     match value {
         Value::String(text) => {
-            *text = values
-                .fill_in(text)
-                .with_context(|| format!("error while interpolating {place}"))?;
+            *text = values.fill_in(text).with_context(|| format!("error while interpolating {place}"))?;
         }
         Value::Array(items) => {
             for item in items {
@@ -531,10 +496,7 @@ fn text(value: &Value, place: &str) -> Result<String> {
 fn words(value: &Value, place: &str) -> Result<Vec<String>> {
     match value {
         Value::String(line) => split_words(line).with_context(|| place.to_owned()),
-        _ => list(Some(value), place)?
-            .iter()
-            .map(|item| text(item, place))
-            .collect(),
+        _ => list(Some(value), place)?.iter().map(|item| text(item, place)).collect(),
     }
 }
 
@@ -620,9 +582,7 @@ fn parse_port(value: &Value, place: &str) -> Result<Port> {
     let [host, published, target] = parts[..] else {
         bail!("{place}: the sandbox publishes only HOST:PORT:PORT, not {written:?}");
     };
-    let loopback = host
-        .parse::<std::net::Ipv4Addr>()
-        .is_ok_and(|ip| ip.is_loopback());
+    let loopback = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
     if !loopback {
         bail!("{place}: the sandbox publishes on loopback only, not on {host:?}");
     }
@@ -630,19 +590,13 @@ fn parse_port(value: &Value, place: &str) -> Result<Port> {
         Ok(number) if number > 0 => Ok(number),
         _ => bail!("{place}: invalid port {text:?}"),
     };
-    Ok(Port {
-        host: host.to_owned(),
-        published: number(published)?,
-        target: number(target)?,
-    })
+    Ok(Port { host: host.to_owned(), published: number(published)?, target: number(target)? })
 }
 
 fn parse_volume(value: &Value, place: &str) -> Result<(String, String)> {
     let written = text(value, place)?;
     match written.split_once(':') {
-        Some((name, target))
-            if !name.starts_with(['.', '/', '~']) && Path::new(target).is_absolute() =>
-        {
+        Some((name, target)) if !name.starts_with(['.', '/', '~']) && Path::new(target).is_absolute() => {
             Ok((name.to_owned(), target.to_owned()))
         }
         _ => bail!("{place}: the sandbox mounts only named volumes, not {written:?}"),
@@ -650,14 +604,7 @@ fn parse_volume(value: &Value, place: &str) -> Result<(String, String)> {
 }
 
 fn parse_health(map: &Map<String, Value>, place: &str) -> Result<Option<Health>> {
-    let keys = [
-        "test",
-        "interval",
-        "timeout",
-        "start_period",
-        "retries",
-        "disable",
-    ];
+    let keys = ["test", "interval", "timeout", "start_period", "retries", "disable"];
     only(map, place, &keys)?;
     if map.get("disable") == Some(&Value::Bool(true)) {
         return Ok(None);
@@ -677,9 +624,7 @@ fn parse_health(map: &Map<String, Value>, place: &str) -> Result<Option<Health>>
         None => Ok(Duration::from_secs(otherwise)),
     };
     let retries = match map.get("retries") {
-        Some(value) => text(value, place)?
-            .parse()
-            .with_context(|| format!("{place}: invalid retries"))?,
+        Some(value) => text(value, place)?.parse().with_context(|| format!("{place}: invalid retries"))?,
         None => 3,
     };
     Ok(Some(Health {
@@ -697,13 +642,9 @@ fn duration(value: &Value, place: &str) -> Result<Duration> {
     let mut rest = written.as_str();
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
-        let letters = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let (Ok(number), Some(unit)) = (
             number.parse::<u32>(),
@@ -747,10 +688,7 @@ mod tests {
         assert_eq!(service.environment["P"], "p$w");
         assert_eq!(service.environment["N"], "5");
         assert_eq!(service.command.as_deref().unwrap()[2], "echo \"$HOME\"");
-        assert_eq!(
-            project.canonical()["services"]["a"]["environment"]["P"],
-            "p$$w"
-        );
+        assert_eq!(project.canonical()["services"]["a"]["environment"]["P"], "p$$w");
     }
 
     #[test]
@@ -758,10 +696,7 @@ mod tests {
         for (text, word) in [
             ("services: {a: {image: i, cgroup: host}}", "cgroup"),
             ("services: {a: {image: i, ports: ['80:80']}}", "80:80"),
-            (
-                "services: {a: {image: i, ports: ['0.0.0.0:80:80']}}",
-                "loopback",
-            ),
+            ("services: {a: {image: i, ports: ['0.0.0.0:80:80']}}", "loopback"),
             ("services: {a: {image: i, volumes: ['./x:/x']}}", "./x"),
             ("services: {a: {image: i, depends_on: [b]}}", "undefined"),
             ("services: {a: {image: i, depends_on: [a]}}", "cycle"),
@@ -777,8 +712,7 @@ mod tests {
     #[test]
     fn dependencies_come_first() {
         let project =
-            parse("services: {a: {image: i, depends_on: [b]}, b: {image: i}, c: {image: i}}")
-                .unwrap();
+            parse("services: {a: {image: i, depends_on: [b]}, b: {image: i}, c: {image: i}}").unwrap();
         let all = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         assert_eq!(project.levels(&all).unwrap(), [vec!["b", "c"], vec!["a"]]);
         assert_eq!(project.with_dependencies(&all[..1]).unwrap(), ["a", "b"]);

@@ -58,11 +58,7 @@ pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
     }
     let flags: &[Flag] = match command.as_str() {
         "version" => &[("format", Some('f'), true)],
-        "inspect" => &[
-            ("format", Some('f'), true),
-            ("type", None, true),
-            ("size", Some('s'), false),
-        ],
+        "inspect" => &[("format", Some('f'), true), ("type", None, true), ("size", Some('s'), false)],
         "ps" => &[
             ("all", Some('a'), false),
             ("quiet", Some('q'), false),
@@ -70,11 +66,9 @@ pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
             ("filter", Some('f'), true),
             ("format", None, true),
         ],
-        "logs" => &[
-            ("follow", Some('f'), false),
-            ("timestamps", Some('t'), false),
-            ("tail", Some('n'), true),
-        ],
+        "logs" => {
+            &[("follow", Some('f'), false), ("timestamps", Some('t'), false), ("tail", Some('n'), true)]
+        }
         "exec" => &[
             ("interactive", Some('i'), false),
             ("tty", Some('t'), false),
@@ -85,14 +79,11 @@ pub fn run(machine: Machine, words: &[String]) -> Result<u8, Failure> {
             return Err(Failure::new(USAGE, format!("unknown flag: {command}")));
         }
         _ => {
-            return Err(Failure::new(
-                1,
-                format!("docker: unknown command: docker {command}"),
-            ));
+            return Err(Failure::new(1, format!("docker: unknown command: docker {command}")));
         }
     };
-    let args = Args::parse(words, flags, command == "exec")
-        .map_err(|refused| Failure::new(USAGE, refused.0))?;
+    let args =
+        Args::parse(words, flags, command == "exec").map_err(|refused| Failure::new(USAGE, refused.0))?;
     match command.as_str() {
         "version" => version(&args),
         "inspect" => inspect(&machine, &args),
@@ -131,10 +122,7 @@ fn inspect(machine: &Machine, args: &Args) -> Result<u8, Failure> {
         return Err(Failure::new(1, "the sandbox inspects containers only"));
     }
     if args.rest.is_empty() {
-        return Err(Failure::new(
-            1,
-            "\"docker inspect\" requires at least 1 argument.",
-        ));
+        return Err(Failure::new(1, "\"docker inspect\" requires at least 1 argument."));
     }
     let template = match args.value("format") {
         None => None,
@@ -168,10 +156,7 @@ fn inspect(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     if let Some(odd) = args.rest.first() {
-        return Err(Failure::new(
-            1,
-            format!("\"docker ps\" accepts no arguments, not {odd:?}"),
-        ));
+        return Err(Failure::new(1, format!("\"docker ps\" accepts no arguments, not {odd:?}")));
     }
     let mut shown = Container::all(machine)?;
     shown.reverse();
@@ -207,45 +192,20 @@ fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let full = args.has("no-trunc");
     if args.has("quiet") {
         for found in &shown {
-            print(&format!(
-                "{}\n",
-                if full { &found.id } else { found.short_id() }
-            ))?;
+            print(&format!("{}\n", if full { &found.id } else { found.short_id() }))?;
         }
         return Ok(0);
     }
-    let lines: Vec<Map<String, Value>> = shown
-        .iter()
-        .map(|found| show::listed(machine, found, full))
-        .collect();
+    let lines: Vec<Map<String, Value>> =
+        shown.iter().map(|found| show::listed(machine, found, full)).collect();
     match args.value("format") {
         None | Some("table") => {
-            let head = [
-                "CONTAINER ID",
-                "IMAGE",
-                "COMMAND",
-                "CREATED",
-                "STATUS",
-                "PORTS",
-                "NAMES",
-            ];
-            let keys = [
-                "ID",
-                "Image",
-                "Command",
-                "RunningFor",
-                "Status",
-                "Ports",
-                "Names",
-            ];
+            let head = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+            let keys = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
             print(&show::table(&head, &compose::cells(&lines, &keys)))?;
         }
         Some(format) => {
-            let format = if format == "json" {
-                "{{json .}}"
-            } else {
-                format
-            };
+            let format = if format == "json" { "{{json .}}" } else { format };
             let template = Template::parse(format)?;
             for line in lines {
                 print(&format!("{}\n", template.render(&Value::Object(line))?))?;
@@ -257,10 +217,7 @@ fn ps(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn logs(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let [name] = &args.rest[..] else {
-        return Err(Failure::new(
-            1,
-            "\"docker logs\" requires exactly 1 argument.",
-        ));
+        return Err(Failure::new(1, "\"docker logs\" requires exactly 1 argument."));
     };
     let tail = match args.value("tail") {
         None | Some("all") => None,
@@ -270,11 +227,7 @@ fn logs(machine: &Machine, args: &Args) -> Result<u8, Failure> {
         },
     };
     let container = Container::find(machine, name)?;
-    let style = LogStyle {
-        timestamps: args.has("timestamps"),
-        tail,
-        ..LogStyle::default()
-    };
+    let style = LogStyle { timestamps: args.has("timestamps"), tail, ..LogStyle::default() };
     let end = show::logs(machine, &container, &style, 0)?;
     if args.has("follow") {
         show::follow(machine, &mut [(container, style, end)])?;
@@ -284,20 +237,14 @@ fn logs(machine: &Machine, args: &Args) -> Result<u8, Failure> {
 
 fn exec(machine: &Machine, args: &Args) -> Result<u8, Failure> {
     let Some((name, command)) = args.rest.split_first().filter(|(_, rest)| !rest.is_empty()) else {
-        return Err(Failure::new(
-            1,
-            "\"docker exec\" requires at least 2 arguments.",
-        ));
+        return Err(Failure::new(1, "\"docker exec\" requires at least 2 arguments."));
     };
     if args.has("tty") && !std::io::stdin().is_terminal() {
         return Err(Failure::new(1, "the input device is not a TTY"));
     }
     let container = Container::find(machine, name)?;
     if container.state(machine).status != Status::Running {
-        let text = format!(
-            "Error response from daemon: Container {} is not running",
-            container.id
-        );
+        let text = format!("Error response from daemon: Container {} is not running", container.id);
         return Err(Failure::new(1, text));
     }
     if !args.has("interactive") {
@@ -368,9 +315,8 @@ fn exec_into(
             Ok(())
         });
     }
-    let status = inside
-        .status()
-        .map_err(|error| Failure::new(126, format!("OCI runtime exec failed: {error}")))?;
+    let status =
+        inside.status().map_err(|error| Failure::new(126, format!("OCI runtime exec failed: {error}")))?;
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, signal) => 128 + signal.unwrap_or(0),
@@ -390,9 +336,7 @@ fn signal_number(name: &str) -> Option<i32> {
         ("USR2", libc::SIGUSR2),
         ("TERM", libc::SIGTERM),
     ];
-    let found = known
-        .iter()
-        .find(|(known, number)| *known == plain || number.to_string() == plain);
+    let found = known.iter().find(|(known, number)| *known == plain || number.to_string() == plain);
     found.map(|(_, number)| *number)
 }
 

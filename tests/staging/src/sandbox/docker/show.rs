@@ -50,11 +50,8 @@ pub fn inspect(machine: &Machine, container: &Container) -> Value {
         let bound = json!([{"HostIp": port.host, "HostPort": port.published.to_string()}]);
         bindings.insert(format!("{}/tcp", port.target), bound);
     }
-    let environment: Vec<String> = container
-        .environment
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let environment: Vec<String> =
+        container.environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mounts: Vec<Value> = container
         .volumes
         .iter()
@@ -73,11 +70,7 @@ pub fn inspect(machine: &Machine, container: &Container) -> Value {
         .collect();
     let network = format!("{}_default", container.project);
     let is_up = state.is_up();
-    let address = if is_up {
-        container.address.as_str()
-    } else {
-        ""
-    };
+    let address = if is_up { container.address.as_str() } else { "" };
     json!({
         "Id": container.id,
         "Created": rfc3339(container.created),
@@ -125,21 +118,9 @@ pub fn inspect(machine: &Machine, container: &Container) -> Value {
 /// One line of `ps`. `full` shows whole ids and commands.
 pub fn listed(machine: &Machine, container: &Container, full: bool) -> Map<String, Value> {
     let state = container.state(machine);
-    let labels: Vec<String> = container
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let mounts: Vec<&str> = container
-        .volumes
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let id = if full {
-        &container.id
-    } else {
-        container.short_id()
-    };
+    let labels: Vec<String> = container.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mounts: Vec<&str> = container.volumes.iter().map(|(name, _)| name.as_str()).collect();
+    let id = if full { &container.id } else { container.short_id() };
     let fields = [
         ("Command", json!(command(&container.command, full))),
         ("CreatedAt", json!(in_words(container.created))),
@@ -151,29 +132,16 @@ pub fn listed(machine: &Machine, container: &Container, full: bool) -> Map<Strin
         ("Names", json!(container.name)),
         ("Networks", json!(format!("{}_default", container.project))),
         ("Ports", json!(ports(container, &state))),
-        (
-            "RunningFor",
-            json!(format!(
-                "{} ago",
-                span(now().saturating_sub(container.created))
-            )),
-        ),
+        ("RunningFor", json!(format!("{} ago", span(now().saturating_sub(container.created))))),
         ("Size", json!("0B")),
         ("State", json!(state.status.word())),
         ("Status", json!(status(&state))),
     ];
-    fields
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// One line of `compose ps`.
-pub fn listed_by_compose(
-    machine: &Machine,
-    container: &Container,
-    full: bool,
-) -> Map<String, Value> {
+pub fn listed_by_compose(machine: &Machine, container: &Container, full: bool) -> Map<String, Value> {
     let state = container.state(machine);
     let mut fields = listed(machine, container, full);
     let publishers = container.ports.iter().map(|port| {
@@ -190,14 +158,7 @@ pub fn listed_by_compose(
         ("Health", json!(state.health_word())),
         ("Name", json!(container.name)),
         ("Project", json!(container.project)),
-        (
-            "Publishers",
-            if publishers.is_empty() {
-                Value::Null
-            } else {
-                json!(publishers)
-            },
-        ),
+        ("Publishers", if publishers.is_empty() { Value::Null } else { json!(publishers) }),
         ("Service", json!(container.service)),
     ];
     fields.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
@@ -227,10 +188,8 @@ fn ports(container: &Container, state: &State) -> String {
     if !state.is_up() {
         return String::new();
     }
-    let shown = container
-        .ports
-        .iter()
-        .map(|port| format!("{}:{}->{}/tcp", port.host, port.published, port.target));
+    let shown =
+        container.ports.iter().map(|port| format!("{}:{}->{}/tcp", port.host, port.published, port.target));
     shown.collect::<Vec<_>>().join(", ")
 }
 
@@ -240,11 +199,7 @@ fn status(state: &State) -> String {
         Status::Created => "Created".to_owned(),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
         Status::Restarting => {
-            format!(
-                "Restarting ({}) {} ago",
-                state.exit_code,
-                since(state.finished)
-            )
+            format!("Restarting ({}) {} ago", state.exit_code, since(state.finished))
         }
         Status::Running => match state.health_word() {
             "" => format!("Up {}", since(state.started)),
@@ -323,9 +278,7 @@ pub fn logs(machine: &Machine, container: &Container, style: &LogStyle, from: u6
         end += u64::try_from(count)?;
         lines.push(line);
     }
-    let skip = style
-        .tail
-        .map_or(0, |tail| lines.len().saturating_sub(tail));
+    let skip = style.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     for line in lines.iter().skip(skip) {
         let entry: Value = serde_json::from_str(line)?;
@@ -352,14 +305,10 @@ pub fn logs(machine: &Machine, container: &Container, style: &LogStyle, from: u6
 /// Goes on showing what comes, until the containers have stopped.
 pub fn follow(machine: &Machine, shown: &mut [(Container, LogStyle, u64)]) -> Result<()> {
     loop {
-        let is_up =
-            |(container, _, _): &(Container, LogStyle, u64)| container.state(machine).is_up();
+        let is_up = |(container, _, _): &(Container, LogStyle, u64)| container.state(machine).is_up();
         let goes_on = shown.iter().any(is_up);
         for (container, style, from) in shown.iter_mut() {
-            let all = LogStyle {
-                tail: None,
-                ..style.clone()
-            };
+            let all = LogStyle { tail: None, ..style.clone() };
             *from = logs(machine, container, &all, *from)?;
         }
         if !goes_on {

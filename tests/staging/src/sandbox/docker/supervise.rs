@@ -17,9 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::container::{
-    CONTAINER_MARK, Container, HealthState, Image, Probe, State, Status, now, rfc3339,
-};
+use super::container::{CONTAINER_MARK, Container, HealthState, Image, Probe, State, Status, now, rfc3339};
 use super::file::Health;
 use crate::sandbox::machine::Machine;
 use crate::sandbox::postgres::First;
@@ -32,9 +30,7 @@ const EAGER: Duration = Duration::from_millis(100);
 /// Runs until the container has stopped.
 pub fn run(machine: Machine, id: &str) -> Result<()> {
     let container = Container::load(&machine, id)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(Supervisor::new(machine, container)?.run());
     if let Err(error) = &result {
         // A starter that already heard `ok` is gone; then this goes nowhere.
@@ -57,20 +53,12 @@ enum Ended {
 
 impl Supervisor {
     fn new(machine: Machine, container: Container) -> Result<Arc<Supervisor>> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(container.log(&machine))?;
+        let log = File::options().create(true).append(true).open(container.log(&machine))?;
         let mut state = container.state(&machine);
         state.supervisor = Process::this();
         state.restarts = 0;
         state.error = String::new();
-        Ok(Arc::new(Supervisor {
-            machine,
-            container,
-            state: Mutex::new(state),
-            log: Mutex::new(log),
-        }))
+        Ok(Arc::new(Supervisor { machine, container, state: Mutex::new(state), log: Mutex::new(log) }))
     }
 
     async fn run(self: Arc<Supervisor>) -> Result<()> {
@@ -108,20 +96,11 @@ impl Supervisor {
                 told = true;
             }
             let outputs = [
-                child
-                    .stdout
-                    .take()
-                    .map(|pipe| tokio::spawn(self.clone().keep("stdout", pipe))),
-                child
-                    .stderr
-                    .take()
-                    .map(|pipe| tokio::spawn(self.clone().keep("stderr", pipe))),
+                child.stdout.take().map(|pipe| tokio::spawn(self.clone().keep("stdout", pipe))),
+                child.stderr.take().map(|pipe| tokio::spawn(self.clone().keep("stderr", pipe))),
             ];
-            let asking = self
-                .container
-                .health
-                .clone()
-                .map(|health| tokio::spawn(self.clone().ask_after(health)));
+            let asking =
+                self.container.health.clone().map(|health| tokio::spawn(self.clone().ask_after(health)));
             let ended = tokio::select! {
                 status = child.wait() => Ended::Itself(status?),
                 _ = stop.recv() => Ended::Stopped(self.stop(&mut child).await?),
@@ -158,20 +137,15 @@ impl Supervisor {
     async fn begin(self: &Arc<Supervisor>) -> Result<()> {
         for port in &self.container.ports {
             let host: Ipv4Addr = port.host.parse()?;
-            let listener = TcpListener::bind((host, port.published))
-                .await
-                .with_context(|| {
-                    format!(
-                        "driver failed programming external connectivity on endpoint {}: Bind for \
+            let listener = TcpListener::bind((host, port.published)).await.with_context(|| {
+                format!(
+                    "driver failed programming external connectivity on endpoint {}: Bind for \
                      {host}:{} failed: port is already allocated",
-                        self.container.name, port.published
-                    )
-                })?;
+                    self.container.name, port.published
+                )
+            })?;
             let address: Ipv4Addr = self.container.address.parse()?;
-            tokio::spawn(pass_on(
-                listener,
-                SocketAddrV4::new(address, port.target).into(),
-            ));
+            tokio::spawn(pass_on(listener, SocketAddrV4::new(address, port.target).into()));
         }
         if self.container.image == Image::Postgres {
             self.prepare_postgres()?;
@@ -181,14 +155,10 @@ impl Supervisor {
 
     fn prepare_postgres(&self) -> Result<()> {
         let (machine, container) = (&self.machine, &self.container);
-        let volume = container
-            .data_volume()
-            .context("a Postgres container needs a volume for its data")?;
+        let volume = container.data_volume().context("a Postgres container needs a volume for its data")?;
         let volume = machine.volume(volume);
         machine.postgres.make_dir(&volume)?;
-        machine
-            .postgres
-            .make_dir(&machine.socket_dir(&container.id))?;
+        machine.postgres.make_dir(&machine.socket_dir(&container.id))?;
         let required = |key: &str| {
             container
                 .variable(key)
@@ -200,9 +170,7 @@ impl Supervisor {
             database: required("POSTGRES_DB")?,
             password: required("POSTGRES_PASSWORD")?,
         };
-        machine
-            .postgres
-            .prepare(&volume.join("data"), &volume, &first)
+        machine.postgres.prepare(&volume.join("data"), &volume, &first)
     }
 
     fn spawn(&self) -> Result<Child> {
@@ -211,11 +179,7 @@ impl Supervisor {
             Image::Services => container.inside(machine, &container.command, &[])?,
             Image::Postgres => self.postgres_server()?,
         };
-        command
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let orphaned = match container.image {
             // An immediate shutdown, which leaves no shared memory behind.
             Image::Postgres => libc::SIGQUIT,
@@ -223,16 +187,12 @@ impl Supervisor {
         };
         unsafe {
             // The service doesn't outlive its supervisor.
-            command.pre_exec(
-                move || match libc::prctl(libc::PR_SET_PDEATHSIG, orphaned) {
-                    -1 => Err(std::io::Error::last_os_error()),
-                    _ => Ok(()),
-                },
-            );
+            command.pre_exec(move || match libc::prctl(libc::PR_SET_PDEATHSIG, orphaned) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
         }
-        Command::from(command)
-            .spawn()
-            .with_context(|| format!("cannot start {}", container.name))
+        Command::from(command).spawn().with_context(|| format!("cannot start {}", container.name))
     }
 
     fn postgres_server(&self) -> Result<std::process::Command> {
@@ -240,15 +200,10 @@ impl Supervisor {
         let Some(volume) = container.data_volume() else {
             bail!("a Postgres container needs a volume for its data");
         };
-        let Some(("postgres", args)) = container
-            .command
-            .split_first()
-            .map(|(program, args)| (program.as_str(), args))
+        let Some(("postgres", args)) =
+            container.command.split_first().map(|(program, args)| (program.as_str(), args))
         else {
-            bail!(
-                "a Postgres container runs postgres, not {:?}",
-                container.command
-            );
+            bail!("a Postgres container runs postgres, not {:?}", container.command);
         };
         let mut command = machine.postgres.command("postgres");
         command
@@ -257,10 +212,7 @@ impl Supervisor {
             .arg("-c")
             .arg(format!("listen_addresses={}", container.address))
             .arg("-c")
-            .arg(format!(
-                "unix_socket_directories={}",
-                machine.socket_dir(&container.id).display()
-            ))
+            .arg(format!("unix_socket_directories={}", machine.socket_dir(&container.id).display()))
             .args(["-c", "unix_socket_permissions=0777", "-c", "port=5432"])
             .args(args)
             .env(MARK, &machine.name)
@@ -404,12 +356,7 @@ impl Supervisor {
 
     async fn probe(&self, health: &Health) -> Probe {
         let start = now();
-        let finished = |exit_code: i32, output: String| Probe {
-            start,
-            end: now(),
-            exit_code,
-            output,
-        };
+        let finished = |exit_code: i32, output: String| Probe { start, end: now(), exit_code, output };
         let test = match health.test.split_first() {
             Some((kind, line)) if kind == "CMD-SHELL" => {
                 let mut shell = vec!["/bin/sh".to_owned(), "-c".to_owned()];

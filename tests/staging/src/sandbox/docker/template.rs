@@ -102,11 +102,7 @@ fn render(parts: &[Part], value: &Value, out: &mut String) -> Result<()> {
             Part::Text(text) => out.push_str(text),
             Part::Print(words) => out.push_str(&print(words, value)?),
             Part::If(words, then, otherwise) => {
-                let branch = if is_true(&evaluate(words, value)?) {
-                    then
-                } else {
-                    otherwise
-                };
+                let branch = if is_true(&evaluate(words, value)?) { then } else { otherwise };
                 render(branch, value, out)?;
             }
             Part::Range(words, then, otherwise) => {
@@ -154,10 +150,7 @@ fn evaluate(words: &[String], value: &Value) -> Result<Value> {
                         Some(item) => item.clone(),
                         None => bail!("template: index out of range: {at}"),
                     },
-                    Err(_) => found
-                        .get(key.trim_matches('"'))
-                        .cloned()
-                        .unwrap_or_default(),
+                    Err(_) => found.get(key.trim_matches('"')).cloned().unwrap_or_default(),
                 };
             }
             Ok(found)
@@ -201,10 +194,8 @@ fn plain(value: &Value) -> String {
             format!("[{}]", items.join(" "))
         }
         Value::Object(map) => {
-            let pairs: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", plain(value)))
-                .collect();
+            let pairs: Vec<String> =
+                map.iter().map(|(key, value)| format!("{key}:{}", plain(value))).collect();
             format!("map[{}]", pairs.join(" "))
         }
         other => other.to_string(),
@@ -223,10 +214,7 @@ mod tests {
             "Env": ["A=1", "B=2"], "Labels": {"a.b": "c"}, "None": null,
         });
         for (text, wanted) in [
-            (
-                "{{.State.Status}} {{.State.Health.Status}}",
-                "running healthy",
-            ),
+            ("{{.State.Status}} {{.State.Health.Status}}", "running healthy"),
             ("{{json .Env}}", r#"["A=1","B=2"]"#),
             ("{{range .Env}}{{println .}}{{end}}", "A=1\nB=2\n"),
             ("{{index .Labels \"a.b\"}}", "c"),
