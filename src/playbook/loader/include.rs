@@ -139,7 +139,7 @@ impl Load<'_> {
             written: called.written,
             span: called.span,
             file,
-            inherited: inherited_through(apply, &params, site),
+            inherited: Box::new(inherited_through(apply, &params, site)),
             params,
             in_handlers: site.in_handlers,
             in_transaction: site.in_transaction,
@@ -176,7 +176,7 @@ impl Load<'_> {
             public: asked.public,
             allow_duplicates: asked.allow_duplicates,
             rolespec_validate: asked.rolespec_validate,
-            inherited: inherited_through(apply, &params, site),
+            inherited: Box::new(inherited_through(apply, &params, site)),
             params,
             in_transaction: site.in_transaction,
         });
