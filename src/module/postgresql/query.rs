@@ -64,8 +64,7 @@ impl Module for PostgresqlQuery {
                 return Ok(plan);
             }
         }
-        let begin = if args.autocommit { "" } else { "BEGIN;" };
-        let command = script.command(&connection, begin).map_err(Failure::new)?;
+        let command = script.command(&connection, script.begin()).map_err(Failure::new)?;
         let mut plan = Plan::ok().step(Step::one_way(
             "run SQL",
             Effect::Run(command),
@@ -138,6 +137,10 @@ impl Script {
 
     fn only_reads(&self) -> bool {
         self.statements.iter().all(|(_, kind)| matches!(kind, Kind::Rows | Kind::Report))
+    }
+
+    fn begin(&self) -> &'static str {
+        if self.autocommit { "" } else { "BEGIN;" }
     }
 
     fn command(&self, connection: &Connection, begin: &str) -> Result<crate::remote::Command, String> {
@@ -288,8 +291,7 @@ pub(super) mod tests {
         run: impl Fn(crate::remote::Command) -> crate::remote::Output,
     ) -> Result<Plan, Failure> {
         let script = Script::new(&args(entries)).map_err(Failure::new)?;
-        let begin = if script.autocommit { "" } else { "BEGIN;" };
-        let output = run(script.command(connection, begin).map_err(Failure::new)?);
+        let output = run(script.command(connection, script.begin()).map_err(Failure::new)?);
         script.results(&answer(&output, "run the query")?).map_err(Failure::new)
     }
 
