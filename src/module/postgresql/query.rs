@@ -64,8 +64,7 @@ impl Module for PostgresqlQuery {
                 return Ok(plan);
             }
         }
-        let begin = if args.autocommit { "" } else { "BEGIN;" };
-        let command = script.command(&connection, begin).map_err(Failure::new)?;
+        let command = script.command(&connection, script.begin()).map_err(Failure::new)?;
         let mut plan = Plan::ok().step(Step::one_way(
             "run SQL",
             Effect::Run(command),
@@ -86,6 +85,7 @@ struct Script {
     mark: String,
     /// Printed for NULL in reports.
     null: String,
+    autocommit: bool,
     search_path: Vec<String>,
 }
 
@@ -130,12 +130,17 @@ impl Script {
             statements,
             mark: token(random()?),
             null: token(random()?),
+            autocommit: args.autocommit,
             search_path: args.search_path.clone(),
         })
     }
 
     fn only_reads(&self) -> bool {
         self.statements.iter().all(|(_, kind)| matches!(kind, Kind::Rows | Kind::Report))
+    }
+
+    fn begin(&self) -> &'static str {
+        if self.autocommit { "" } else { "BEGIN;" }
     }
 
     fn command(&self, connection: &Connection, begin: &str) -> Result<crate::remote::Command, String> {
@@ -285,11 +290,8 @@ pub(super) mod tests {
         entries: Vec<(&'static str, Val)>,
         run: impl Fn(crate::remote::Command) -> crate::remote::Output,
     ) -> Result<Plan, Failure> {
-        let autocommit =
-            entries.iter().any(|(name, value)| *name == "autocommit" && *value == Val::Bool(true));
         let script = Script::new(&args(entries)).map_err(Failure::new)?;
-        let begin = if autocommit { "" } else { "BEGIN;" };
-        let output = run(script.command(connection, begin).map_err(Failure::new)?);
+        let output = run(script.command(connection, script.begin()).map_err(Failure::new)?);
         script.results(&answer(&output, "run the query")?).map_err(Failure::new)
     }
 
