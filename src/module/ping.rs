@@ -34,7 +34,9 @@ impl Module for Ping {
                 .value("stderr", said.stderr_text()));
         }
         if args.data.as_str() == "crash" {
-            return Err(Failure::new("boom"));
+            return Err(Failure::new("boom")
+                .value("module_stdout", "")
+                .value("module_stderr", "Exception: boom"));
         }
         Ok(Plan::ok().value("ping", args.data.plain()))
     }
