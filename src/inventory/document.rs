@@ -37,7 +37,7 @@ impl Document {
             return Ok(Document { file, secret: false });
         }
         match vault(&file.text) {
-            Ok(text) => Ok(Document { file: SourceFile::new(path, text), secret: true }),
+            Ok(text) => Ok(Document { file: SourceFile::sealed(path, text), secret: true }),
             Err(why) => {
                 let message = format!("cannot decrypt {}: {why}", file.name);
                 Err(Diagnostic::error("vault", message, &Span::whole(&file)))

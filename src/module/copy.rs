@@ -279,7 +279,11 @@ async fn from_host(cx: &PlanCx<'_>, args: &Args, placing: Placing<'_>, src: &str
     for entry in below.iter() {
         match entry.kind {
             FileKind::Directory => directories.push(relative(&entry.path)),
-            FileKind::Link => links.push((relative(&entry.path), entry.link_text.clone())),
+            FileKind::Link => {
+                let link = cx.target.stat_with(&entry.path, false, None).await?;
+                let text = link.map(|l| l.link_text.clone()).unwrap_or_default();
+                links.push((relative(&entry.path), text));
+            }
             FileKind::File => files.push((relative(&entry.path), host_payload(cx, &entry.path).await?)),
             _ => {
                 return Err(Failure::new(format!("Cannot copy invalid source '{}': not a file", entry.path)));

@@ -252,7 +252,7 @@ impl Task<'_, '_> {
     async fn followed(&mut self) -> Result<(), Failure> {
         if self.args.follow && self.now.as_deref().is_some_and(|s| s.kind == FileKind::Link) {
             let target = self.cx.target.stat(&self.path).await?;
-            self.path = host_path::real(&self.path, target.as_deref().or(self.now.as_deref()));
+            self.path = host_path::real(&self.path, self.now.as_deref());
             self.now = target;
         }
         Ok(())
@@ -406,8 +406,8 @@ impl Task<'_, '_> {
         }
         match (&leads, self.args.follow) {
             (Some(leads), true) => {
-                let real = host_path::real(&host_path::join(folder, &src), Some(leads));
-                plan = self.attribute_step(&real, leads, true).into_iter().fold(plan, Plan::step);
+                let path = host_path::join(folder, &src);
+                plan = self.attribute_step(&path, leads, true).into_iter().fold(plan, Plan::step);
             }
             (None, true) => plan.warnings.push(
                 "Cannot set fs attributes on a non-existent symlink target. follow should be set to False \
@@ -453,6 +453,7 @@ impl Task<'_, '_> {
         let Some(source) = self.cx.target.stat(src).await? else {
             return Err(failure("src does not exist"));
         };
+        let itself = self.cx.target.stat_with(src, false, None).await?;
         let same = now.is_some_and(|n| n.inode == source.inode && n.device == source.device);
         let different = "Cannot link, different hard link exists at destination";
         match state {
@@ -465,7 +466,7 @@ impl Task<'_, '_> {
         if !same {
             let effect = Effect::Link {
                 path: self.path.clone(),
-                target: host_path::real(src, Some(&source)),
+                target: if self.args.follow { host_path::real(src, itself.as_deref()) } else { src.clone() },
                 hard: true,
                 force: now.is_some(),
             };

@@ -110,7 +110,7 @@ pub fn join(folder: &str, name: &str) -> String {
     }
 }
 
-/// Where `path` leads, for writing through symbolic links; `stat` was asked with `follow`.
+/// Where `path` leads, if it is a symbolic link; `stat` is of itself, not followed.
 pub fn real(path: &str, stat: Option<&Stat>) -> String {
     match stat {
         Some(stat) if !stat.link_target.is_empty() => stat.link_target.clone(),

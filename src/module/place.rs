@@ -131,14 +131,13 @@ pub async fn place(cx: &PlanCx<'_>, placing: &Placing<'_>, payload: &Payload) ->
         return Ok(Placed { steps, dest, now, backup: None });
     }
     let is_link = now.as_ref().is_some_and(|s| s.kind == FileKind::Link);
-    let real = host_path::real(&dest, now.as_ref().filter(|s| s.kind != FileKind::Link));
     let same = now.as_ref().is_some_and(|s| s.checksum.as_ref() == Some(&payload.sha256)) && !is_link;
     if same {
         if let Some(attributes) = now.as_ref().and_then(|now| attributes.differing(now)) {
-            let effect = Effect::Attributes { path: real.clone(), attributes, recurse: false, follow: true };
-            steps.push(Step::file(format!("set attributes of {real}"), effect));
+            let effect = Effect::Attributes { path: dest.clone(), attributes, recurse: false, follow: true };
+            steps.push(Step::file(format!("set attributes of {dest}"), effect));
         }
-        return Ok(Placed { steps, dest: real, now, backup: None });
+        return Ok(Placed { steps, dest, now, backup: None });
     }
     if now.is_none()
         && let Some(folder) = host_path::parent(&dest)
@@ -155,26 +154,31 @@ pub async fn place(cx: &PlanCx<'_>, placing: &Placing<'_>, payload: &Payload) ->
     {
         return Err(Failure::new(format!("validate must contain %s: {}", validate.as_str())));
     }
-    // What stands in place of a link is new, whatever the link's own attributes were.
+    // What stands in place of a link is new, whatever the link's own attributes were; a write to it
+    // would go through it.
     let kept = now.as_ref().filter(|_| !is_link);
+    if is_link && !placing.follow {
+        let effect = Effect::Remove { path: dest.clone(), recurse: false };
+        steps.push(Step::file(format!("remove the link {dest}"), effect));
+    }
     let backup = (placing.backup && kept.is_some()).then_some(steps.len());
     steps.push(Step::file(
-        format!("write {real}"),
+        format!("write {dest}"),
         Effect::Write {
-            path: real.clone(),
+            path: dest.clone(),
             content: payload.content.clone(),
             attributes: attributes.wanted(kept),
             expect: match kept {
                 Some(Stat { checksum: Some(sha256), .. }) => Expect::Sha256(sha256.clone()),
                 Some(_) => Expect::Anything,
-                None if is_link => Expect::Anything,
+                None if is_link && placing.follow => Expect::Anything,
                 None => Expect::Absent,
             },
             validate: placing.validate.cloned(),
             backup: backup.is_some(),
         },
     ));
-    Ok(Placed { steps, dest: real, now, backup })
+    Ok(Placed { steps, dest, now, backup })
 }
 
 /// The Step that makes a folder as `placing` wants new ones.

@@ -88,10 +88,16 @@ pub enum Undo {
     /// Apply this.
     Effect(Box<Effect>),
     /// From the effect's own output to its inverse.
-    FromOutput(Arc<dyn Fn(&Output) -> Option<Effect> + Send + Sync>),
+    FromOutput(Inverse),
     /// There is none; the sentence says why and what a person does instead.
     OneWay(String),
 }
+
+/// From an effect's output to what undoes it.
+pub type Inverse = Arc<dyn Fn(&Output) -> Option<Effect> + Send + Sync>;
+
+/// What an output must be, or why it isn't.
+pub type Check = Box<dyn FnOnce(&Output) -> Result<(), String> + Send>;
 
 /// A command to observe after the Steps, and what its output must be.
 pub struct Postcondition {
@@ -99,7 +105,7 @@ pub struct Postcondition {
     pub label: String,
     pub at: Where,
     pub command: Command,
-    pub holds: Box<dyn FnOnce(&Output) -> Result<(), String> + Send>,
+    pub holds: Check,
 }
 
 impl Plan {

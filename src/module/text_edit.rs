@@ -23,10 +23,8 @@ pub struct Edited {
 
 /// A file on the host, read to be edited.
 pub struct Opened {
-    /// As given, `~` and variables expanded.
+    /// As given, `~` and variables expanded. A write goes through links.
     pub path: String,
-    /// Where its content lies, links followed.
-    pub real: String,
     file: Arc<FileRead>,
 }
 
@@ -51,8 +49,7 @@ pub async fn open(cx: &PlanCx<'_>, path: &str) -> Result<Opened, Failure> {
     if file.stat.as_ref().is_some_and(|s| s.kind == FileKind::Directory) {
         return Err(Failure::new(format!("Path {path} is a directory !")).value("rc", 256));
     }
-    let real = host_path::real(&path, file.stat.as_ref());
-    Ok(Opened { path, real, file })
+    Ok(Opened { path, file })
 }
 
 /// How the new content is written.
@@ -100,8 +97,8 @@ pub async fn plan(
     let Some(content) = edited.content else {
         return Ok(match attributes_differ {
             Some(attributes) => plan.step(Step::file(
-                format!("set attributes of {}", opened.real),
-                Effect::Attributes { path: opened.real.clone(), attributes, recurse: false, follow: true },
+                format!("set attributes of {}", opened.path),
+                Effect::Attributes { path: opened.path.clone(), attributes, recurse: false, follow: true },
             )),
             None => plan,
         });
@@ -112,14 +109,14 @@ pub async fn plan(
         return Err(Failure::new(format!("validate must contain %s: {}", validate.as_str())));
     }
     if opened.stat().is_none() {
-        plan = with_missing_parent(cx, plan, &opened.real).await?;
+        plan = with_missing_parent(cx, plan, &opened.path).await?;
     }
     let backup = write.backup && opened.stat().is_some();
     let written = plan.steps.len();
     plan = plan.step(Step::file(
-        format!("write {}", opened.real),
+        format!("write {}", opened.path),
         Effect::Write {
-            path: opened.real.clone(),
+            path: opened.path.clone(),
             content: file_args::content(content, write.secret),
             attributes: write.attributes.wanted(opened.stat()),
             expect: match opened.content() {

@@ -17,7 +17,7 @@ use super::file_args::{self, FileArgs, with_file_args};
 use super::place::{Payload, Placing, place};
 use super::text_edit::MAX_SIZE;
 use super::{CheckAnswer, Failure, Module, Plan, PlanCx, Step, host_path};
-use crate::remote::http::{self, Body, Follow, HttpRequest, HttpResponse, Tls};
+use crate::remote::http::{self, Body, Follow, HttpRequest, HttpResponse, Identity, SecretKey, Tls};
 use crate::remote::{Effect, Expect, FileKind, HttpFailure};
 use crate::source::{Map, Text, Val};
 
@@ -445,7 +445,7 @@ async fn request(args: &Args, cx: &PlanCx<'_>) -> Result<HttpRequest, Failure> {
                 Some(key) => pem(cx, key, "client_key").await?,
                 None => cert.clone(),
             };
-            Some((cert, key))
+            Some(Identity { chain: cert, key: SecretKey(key) })
         }
         None => None,
     };

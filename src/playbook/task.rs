@@ -143,7 +143,7 @@ pub struct IncludeTasks {
     pub file: Text,
     /// What the included tasks inherit: the keywords around the include (not its own `when`,
     /// `tags`, …) with `apply` and the include's `vars` added.
-    pub inherited: Keywords,
+    pub inherited: Box<Keywords>,
     /// The include's own `vars`; included tasks see them above facts and registers.
     pub params: Arc<Map>,
     /// Whether it stands among handlers.
@@ -162,7 +162,7 @@ pub struct IncludeRole {
     pub allow_duplicates: Option<Setting<bool>>,
     pub rolespec_validate: Option<Setting<bool>>,
     /// As in [`IncludeTasks`].
-    pub inherited: Keywords,
+    pub inherited: Box<Keywords>,
     /// The include's own `vars`: the role's, and as in [`IncludeTasks`].
     pub params: Arc<Map>,
     pub in_transaction: bool,

@@ -58,8 +58,25 @@ pub struct Tls {
     pub verify: bool,
     /// PEM certificates to trust beside the operator's own.
     pub authorities: Option<Arc<[u8]>>,
-    /// PEM certificate chain and private key to show to the server.
-    pub identity: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    /// What to show to the server.
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate, in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub chain: Arc<[u8]>,
+    pub key: SecretKey,
+}
+
+/// A private key, in PEM; never shown.
+#[derive(Clone)]
+pub struct SecretKey(pub Arc<[u8]>);
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("********")
+    }
 }
 
 impl Default for Tls {

@@ -150,11 +150,8 @@ pub fn effect(effect: &Effect) -> String {
         }
         Effect::Touch { path, attributes: a } => {
             let p = quote(path);
-            let touch = match a.mtime.is_none() && a.atime.is_none() {
-                true => format!("touch -- {p} || exit 1\n"),
-                false => format!("[ -e {p} ] || touch -- {p} || exit 1\n"),
-            };
-            format!("{touch}{} || exit 1\n{}", attributes(&p, a), times(&p, a))
+            // A time that isn't given is now.
+            format!("touch -- {p} || exit 1\n{} || exit 1\n{}", attributes(&p, a), times(&p, a))
         }
         Effect::Remove { path, recurse } => {
             let p = quote(path);
@@ -195,15 +192,15 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
     }
     if let Some(dir) = &command.chdir {
         script.push_str(&format!(
-            "cd -- {dir} || {{ echo \"can't change to the directory\" {dir} >&2; exit 1; }}\n",
+            "cd -P -- {dir} || {{ echo \"can't change to the directory\" {dir} >&2; exit 1; }}\n",
             dir = quote(dir)
         ));
     }
     let program = match &command.program {
         Program::Argv(words) => {
             let words: Vec<String> = words.iter().map(|w| quote(w)).collect();
-            // `command` keeps functions and aliases of this shell out of it.
-            format!("command {}", words.join(" "))
+            // The program itself, whatever this shell has of that name: functions, aliases, builtins.
+            format!("(exec {})", words.join(" "))
         }
         Program::Shell { script, executable } => {
             let name = executable.rsplit('/').next().unwrap_or(executable);

@@ -16,10 +16,10 @@ impl Terminal {
         Terminal { settings, banner: None }
     }
 
+    /// As wide as Ansible's: 79 columns in a pipe, one less than a terminal has.
     fn banner(&self, screen: &Screen, text: &str) {
-        let stars = 79usize
-            .min(screen.width.saturating_sub(1))
-            .saturating_sub(unicode_width::UnicodeWidthStr::width(text) + 1);
+        let columns = screen.width.saturating_sub(1);
+        let stars = columns.saturating_sub(unicode_width::UnicodeWidthStr::width(text));
         screen.line(Paint::Plain, &format!("\n{text} {}", "*".repeat(stars.max(3))));
     }
 

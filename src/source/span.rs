@@ -18,24 +18,25 @@ pub struct SourceFile {
 
 impl SourceFile {
     pub fn new(path: &Path, text: String) -> Arc<Self> {
-        let shown = std::env::current_dir()
-            .ok()
-            .and_then(|cwd| path.strip_prefix(cwd).ok().map(Path::to_path_buf))
-            .unwrap_or_else(|| path.to_path_buf());
-        let path = Some(path.to_path_buf());
-        Arc::new(SourceFile { name: shown.display().to_string(), path, text, secret: false })
+        Arc::new(SourceFile { name: shown_name(path), path: Some(path.to_path_buf()), text, secret: false })
     }
 
     /// The decrypted text of an encrypted file: kept out of every excerpt.
     pub fn sealed(path: &Path, text: String) -> Arc<Self> {
-        let name = path.display().to_string();
-        Arc::new(SourceFile { name, path: Some(path.to_path_buf()), text, secret: true })
+        Arc::new(SourceFile { name: shown_name(path), path: Some(path.to_path_buf()), text, secret: true })
     }
 
     /// A text that came from no file, such as `<extra vars>`.
     pub fn typed(name: &str, text: String) -> Arc<Self> {
         Arc::new(SourceFile { name: name.to_string(), path: None, text, secret: false })
     }
+}
+
+/// Relative to the working directory where possible.
+fn shown_name(path: &Path) -> String {
+    let cwd = std::env::current_dir().ok();
+    let shown = cwd.as_deref().and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path);
+    shown.display().to_string()
 }
 
 /// A stretch of one source. Offsets are bytes into `file.text`; line and column count from 1,

@@ -76,6 +76,13 @@ impl super::Templar {
         let program = self
             .program(&text, &Mode::File(options.clone()))
             .map_err(|e| super::syntax_fault(&e, &text, Some(&origin)))?;
-        Ok(Rc::new(Source { program, text, origin: Some(origin), options: options.clone(), search }))
+        Ok(Rc::new(Source {
+            program,
+            text,
+            origin: Some(origin),
+            options: options.clone(),
+            search,
+            secret: false,
+        }))
     }
 }

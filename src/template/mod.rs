@@ -9,6 +9,7 @@
 
 mod call;
 mod context;
+mod convert;
 mod dates;
 mod error;
 mod eval;
@@ -18,6 +19,7 @@ mod fault;
 mod filters;
 mod format;
 mod functions;
+mod literal;
 mod loader;
 mod lookups;
 
@@ -29,6 +31,7 @@ mod print;
 mod program;
 mod random;
 mod regex;
+mod resolve;
 mod source_map;
 #[cfg(test)]
 mod suite;
@@ -54,10 +57,12 @@ use value::Value;
 /// Compiled texts that are kept.
 const KEPT: usize = 4096;
 
+type Programs = HashMap<Arc<str>, Arc<Program>>;
+
 /// Compiles and renders templates. Share it by reference or `Arc`: compiled texts are kept.
 #[derive(Default)]
 pub struct Templar {
-    compiled: RwLock<HashMap<Mode, HashMap<Arc<str>, Arc<Program>>>>,
+    compiled: RwLock<HashMap<Mode, Programs>>,
 }
 
 /// How a template file is read; Ansible's defaults.
@@ -212,7 +217,7 @@ impl Templar {
     /// An unknown lookup, named with the nearest; whatever the lookup reports.
     pub fn lookup(&self, name: &str, terms: &[Val], cx: &RenderCx) -> Result<Vec<Val>, TemplateError> {
         self.run(cx, |eval| {
-            let terms_given = terms.iter().map(|t| eval.from_val(t)).collect();
+            let terms_given = terms.iter().map(|t| eval.value_of(t)).collect();
             let lookup = lookups::named(name)?;
             let found = lookups::run(eval, lookup, terms_given, lookups::Options::of_with())?;
             let whole = |v| if lookup.moves { eval.moved(v) } else { eval.hand_over(v) };
@@ -239,9 +244,16 @@ impl Templar {
     /// A compiled text of a playbook or a variables file.
     fn source(&self, text: &Text, mode: &Mode) -> Run<Rc<Source>> {
         let shared = text.shared();
-        let program = self.program(&shared, mode).map_err(|e| {
-            let message = syntax_message(&e, mode);
-            syntax_fault(&SyntaxError { message, ..e }, &shared, text.origin())
+        let secret = text.is_secret();
+        // A secret text isn't kept.
+        let compiled =
+            if secret { parse::compile(&shared, mode).map(Arc::new) } else { self.program(&shared, mode) };
+        let program = compiled.map_err(|e| match secret {
+            true => Fault::plain("Syntax error in a template whose text is secret and not shown"),
+            false => {
+                let message = syntax_message(&e, mode);
+                syntax_fault(&SyntaxError { message, ..e }, &shared, text.origin())
+            }
         })?;
         Ok(Rc::new(Source {
             program,
@@ -249,6 +261,7 @@ impl Templar {
             origin: text.origin().cloned(),
             options: FileOptions::default(),
             search: vec![],
+            secret,
         }))
     }
 

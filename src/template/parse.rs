@@ -10,6 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 
 use super::FileOptions;
 use super::filters;
+use super::literal;
 use super::lookups;
 use super::program::*;
 use super::tests;
@@ -77,7 +78,7 @@ fn compile_on_stack(text: &str, mode: &Mode) -> Lowered<Program> {
         "\r" => "\r",
         _ => "\n",
     };
-    let masked = mask(text);
+    let masked = literal::mask(text);
     let source = masked.as_deref().unwrap_or(text);
     let mut lower = Lower { text, source, mode, newline, depth: 0, in_braces: false };
     if matches!(mode, Mode::Expression | Mode::Condition) {
@@ -115,27 +116,6 @@ fn syntax(options: &FileOptions) -> Result<SyntaxConfig, String> {
         .keep_trailing_newline(false)
         .build()
         .map_err(|e| format!("invalid delimiters: {}", e.detail().unwrap_or("they collide")))
-}
-
-/// The text with its escapes made harmless, at the same offsets: literals are read again from the
-/// original by our own rules, so that `'C:\users'` and `'\U0001F600'` are not the parser's affair.
-fn mask(text: &str) -> Option<String> {
-    if !text.contains('\\') {
-        return None;
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, chars.peek()) {
-            ('\\', Some('\'' | '"' | '\\')) => {
-                out.push(c);
-                out.extend(chars.next());
-            }
-            ('\\', _) => out.push('_'),
-            _ => out.push(c),
-        }
-    }
-    Some(out)
 }
 
 struct Lower<'t> {
@@ -512,27 +492,7 @@ impl Lower<'_> {
     fn literal(&self, at: Place) -> Lowered<String> {
         let written = self.text.get(at.start as usize..at.end as usize).unwrap_or("");
         let keep_backslashes = *self.mode == Mode::Yaml && self.in_braces;
-        let mut out = String::with_capacity(written.len());
-        let mut chars = written.chars();
-        while let Some(quote) = chars.by_ref().find(|c| matches!(c, '\'' | '"')) {
-            let mut raw = String::new();
-            while let Some(c) = chars.next() {
-                match c {
-                    '\\' => {
-                        raw.push(c);
-                        raw.extend(chars.next());
-                    }
-                    c if c == quote => break,
-                    c => raw.push(c),
-                }
-            }
-            if keep_backslashes {
-                out.push_str(&raw);
-            } else {
-                out.push_str(&unescape(&raw).map_err(|why| self.error(&why, at))?);
-            }
-        }
-        Ok(out)
+        literal::read(written, keep_backslashes).map_err(|why| self.error(&why, at))
     }
 
     fn unknown(&self, what: &str, name: &str, known: Vec<&'static str>, at: Place) -> SyntaxError {
@@ -578,60 +538,4 @@ fn compare(op: ast::CompareOpKind) -> Compare {
         Op::In => Compare::In,
         Op::NotIn => Compare::NotIn,
     }
-}
-
-/// Python's escapes of string literals.
-fn unescape(raw: &str) -> Result<String, String> {
-    if !raw.contains('\\') {
-        return Ok(raw.to_string());
-    }
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(slash) = rest.find('\\') {
-        out.push_str(&rest[..slash]);
-        rest = &rest[slash + 1..];
-        let Some(c) = rest.chars().next() else {
-            out.push('\\');
-            break;
-        };
-        rest = &rest[c.len_utf8()..];
-        let hex = |rest: &str, n: usize| {
-            rest.get(..n)
-                .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-                .and_then(char::from_u32)
-                .ok_or_else(|| format!("'\\{c}' needs {n} hexadecimal digits of a character"))
-        };
-        match c {
-            '\n' => {}
-            '\\' | '\'' | '"' => out.push(c),
-            'a' => out.push('\x07'),
-            'b' => out.push('\x08'),
-            'f' => out.push('\x0c'),
-            'n' => out.push('\n'),
-            'r' => out.push('\r'),
-            't' => out.push('\t'),
-            'v' => out.push('\x0b'),
-            'x' | 'u' | 'U' => {
-                let n = match c {
-                    'x' => 2,
-                    'u' => 4,
-                    _ => 8,
-                };
-                out.push(hex(rest, n)?);
-                rest = &rest[n..];
-            }
-            '0'..='7' => {
-                let more = rest.bytes().take(2).take_while(|b| (b'0'..=b'7').contains(b)).count();
-                let value = rest[..more].bytes().fold(c as u32 - 48, |v, b| v * 8 + u32::from(b - b'0'));
-                out.push(char::from_u32(value).unwrap_or('\u{fffd}'));
-                rest = &rest[more..];
-            }
-            other => {
-                out.push('\\');
-                out.push(other);
-            }
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
 }

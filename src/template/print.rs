@@ -59,7 +59,7 @@ impl Eval<'_> {
                     if i > 0 {
                         out.push_str(", ");
                     }
-                    self.write_repr(&self.from_val(&key), out, depth + 1)?;
+                    self.write_repr(&self.value_of(&key), out, depth + 1)?;
                     out.push_str(": ");
                     grow(|| self.write_repr(&item, out, depth + 1))?;
                 }

@@ -30,7 +30,6 @@ impl Random {
                 Random::System
             }
             Some(Value::Text(s)) => Random::Seeded(Box::new(Twister::from_text(&s))),
-            Some(Value::Float(f)) => Random::Seeded(Box::new(Twister::from_text(&super::print::float(f)))),
             Some(other) => {
                 let int = eval.int_of("seed", &other)?;
                 Random::Seeded(Box::new(Twister::from_bytes(&int.unsigned_abs().to_be_bytes())))

@@ -17,6 +17,8 @@ pub struct Source {
     /// How templates that it includes are read, and where they are looked for.
     pub options: FileOptions,
     pub search: Vec<PathBuf>,
+    /// The text itself is Secret.
+    pub secret: bool,
 }
 
 impl Source {

@@ -522,7 +522,7 @@ impl Eval<'_> {
             Value::List(l) | Value::Tuple(l) => self.items_of(l),
             Value::Text(s) => Ok(s.chars().map(|c| Value::text(c.to_string())).collect()),
             Value::Dict(_) | Value::Scope(_) | Value::Scopes(_) => {
-                Ok(self.keys(value)?.into_iter().map(|k| self.from_val(&k)).collect())
+                Ok(self.keys(value)?.into_iter().map(|k| self.value_of(&k)).collect())
             }
             Value::Range(start, stop, step) => {
                 let len = range_len(*start, *stop, *step);

@@ -104,3 +104,15 @@ async fn shell_raw_ping_getent() {
     let missing = b.run("getent", &[("database", v("passwd")), ("key", v("no-such-user"))]).await;
     assert!(missing.failure().starts_with("One or more supplied key"));
 }
+
+#[tokio::test]
+async fn setup_gathers_facts_in_one_round_trip() {
+    let b = Bench::new();
+    let facts = b.run("setup", &[]).await;
+    assert_eq!(facts.is(false).round_trips, 1);
+    let facts = facts.get("ansible_facts");
+    assert_eq!(facts.get("ansible_system"), Some(&v("Linux")));
+    let few = b.run("setup", &[("gather_subset", v("!all,!min")), ("filter", v("ansible_user_id"))]).await;
+    assert!(few.is(false).get("ansible_facts").as_map().unwrap().len() < facts.as_map().unwrap().len());
+    assert!(b.run("setup", &[("gather_subset", v("nonsense"))]).await.failure().contains("nonsense"));
+}

@@ -18,7 +18,7 @@ async fn lineinfile_changes_once_and_looks_once() {
     assert_eq!(std::fs::read_to_string(first.text("backup")).unwrap(), "a=1\nb=2\n");
     let second = b.run("lineinfile", &given).await;
     second.is(false);
-    assert_eq!((second.observations, second.text("msg"), second.get("backup")), (1, "".into(), v("")));
+    assert_eq!((second.round_trips, second.text("msg"), second.get("backup")), (1, "".into(), v("")));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn blockinfile_and_replace() {
     let path = b.write("f", "a\n");
     let given = [("path", v(&path)), ("block", v("x\ny"))];
     assert_eq!(b.run("blockinfile", &given).await.is(true).text("msg"), "Block inserted");
-    assert_eq!(b.run("blockinfile", &given).await.is(false).observations, 1);
+    assert_eq!(b.run("blockinfile", &given).await.is(false).round_trips, 1);
     let removed =
         b.run("blockinfile", &[("path", v(&path)), ("state", v("absent")), ("backup", v("1"))]).await;
     assert_eq!(removed.is(true).text("msg"), "Block removed");
@@ -119,7 +119,7 @@ async fn copy_content_and_files() {
         assert_eq!(made.get(key), want, "{key}");
     }
     let again = b.run("copy", &given).await;
-    assert_eq!((again.is(false).observations, again.get("mode")), (1, v("0640")));
+    assert_eq!((again.is(false).round_trips, again.get("mode")), (1, v("0640")));
     b.chmod("d", 0o600);
     assert_eq!(b.run("copy", &given).await.is(true).get("mode"), v("0640"));
 
@@ -291,7 +291,7 @@ async fn stat_slurp_tempfile_find_fetch() {
     assert_eq!(missing.as_map().map(|m| m.len()), Some(1));
 
     let slurped = b.run("slurp", &[("src", v(&f))]).await;
-    assert_eq!((slurped.is(false).text("content"), slurped.observations), ("aGkK".into(), 1));
+    assert_eq!((slurped.is(false).text("content"), slurped.round_trips), ("aGkK".into(), 1));
     assert_eq!(b.run("slurp", &[("src", v("/nope"))]).await.failure(), "file not found: /nope");
     let dir = b.run("slurp", &[("src", v(&b.path("")))]).await;
     assert!(dir.failure().starts_with("source is a directory and must be a file"));

@@ -18,6 +18,81 @@ pub const UNSUPPORTED: [(&str, &str); 4] = [
     ("module_defaults group", "groups of modules are not supported in module_defaults; name each module"),
 ];
 
+/// The modules of ansible-core, to tell one that is not supported from one that doesn't exist.
+const ANSIBLE_MODULES: [&str; 67] = [
+    "add_host",
+    "apt",
+    "apt_key",
+    "apt_repository",
+    "assemble",
+    "assert",
+    "async_status",
+    "blockinfile",
+    "command",
+    "copy",
+    "cron",
+    "deb822_repository",
+    "debconf",
+    "debug",
+    "dnf",
+    "dnf5",
+    "dpkg_selections",
+    "expect",
+    "fail",
+    "fetch",
+    "file",
+    "find",
+    "gather_facts",
+    "get_url",
+    "getent",
+    "git",
+    "group",
+    "group_by",
+    "hostname",
+    "include_vars",
+    "iptables",
+    "known_hosts",
+    "lineinfile",
+    "meta",
+    "mount_facts",
+    "package",
+    "package_facts",
+    "pause",
+    "ping",
+    "pip",
+    "raw",
+    "reboot",
+    "replace",
+    "rpm_key",
+    "script",
+    "service",
+    "service_facts",
+    "set_fact",
+    "set_stats",
+    "setup",
+    "shell",
+    "slurp",
+    "stat",
+    "subversion",
+    "systemd",
+    "systemd_service",
+    "sysvinit",
+    "tempfile",
+    "template",
+    "unarchive",
+    "uri",
+    "user",
+    "validate_argument_spec",
+    "wait_for",
+    "wait_for_connection",
+    "yum",
+    "yum_repository",
+];
+
+fn is_builtin(name: &str) -> bool {
+    !name.contains('.') || name.starts_with("ansible.builtin.") || name.starts_with("ansible.legacy.")
+}
+
 impl Load<'_> {
     pub fn unsupported(&mut self, what: &str, at: &crate::source::Span) {
         let reason = UNSUPPORTED.iter().find(|(name, _)| *name == what).map_or(what, |(_, reason)| reason);
@@ -229,7 +304,11 @@ impl Load<'_> {
                 Kind::Bool(b) => conditions.push(Val::Bool(*b)),
                 Kind::Text { .. } => {
                     let text = self.scalar_text(item);
-                    if let Some(problem) = self.language().check_expression(&text) {
+                    // `"{{ x }}"` and `"a == '{{ b }}'"` are rendered before they are evaluated.
+                    self.check_text(&text);
+                    if !text.is_template()
+                        && let Some(problem) = self.language().check_expression(&text)
+                    {
                         self.diags.push(problem);
                     }
                     conditions.push(Val::Text(text));
@@ -373,6 +452,10 @@ impl Load<'_> {
     pub fn unknown_module(&mut self, name: &str, span: &crate::source::Span) {
         let names = self.language().module_names();
         let short = |n: &str| n.rsplit('.').next().unwrap_or(n).to_string();
+        if ANSIBLE_MODULES.contains(&short(name).as_str()) && is_builtin(name) {
+            self.error("unsupported", format!("the module `{name}` is not supported yet"), span);
+            return;
+        }
         let message = format!("there is no module `{name}`");
         let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
         known.extend(super::include::INCLUDES);

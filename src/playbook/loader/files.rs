@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::source::yaml::{self, read_file};
-use crate::source::{Diagnostic, Map, Node, SourceFile, Span, Val};
+use crate::source::{Diagnostic, Map, Node, SourceFile, Span, Text, Val};
 
 use super::{Load, Site};
 
@@ -151,14 +151,14 @@ impl Load<'_> {
         vars
     }
 
-    /// As a value, with everything in it a template if it was written; an error is reported and
-    /// gives null.
+    /// As a value, with everything in it a template if it was written. What can't be decrypted is
+    /// reported, and a template stands in for it, which fits everywhere.
     pub fn val(&mut self, node: &Node) -> Val {
         match node.to_val(&*self.loader.vault) {
             Ok(val) => val,
             Err((span, why)) => {
                 self.error("vault", format!("this can't be decrypted: {why}"), &span);
-                Val::Null
+                Val::Text(Text::template("{{ undecrypted }}", &span).into_secret())
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::playbook::keywords::{Level, merged};
 use crate::playbook::{Action, IncludeRole, IncludeTasks, Item, Keywords, RoleFiles, Setting, Task};
+use crate::source::args::{parse_bool, scalar_text};
 use crate::source::{Diagnostic, Entry, Kind, Map, Node, Span, Text, Val};
 
 use super::action::{Called, first_line};
@@ -93,8 +94,13 @@ impl Load<'_> {
             Some(Setting::Fixed(value)) => value,
             Some(Setting::Template(text)) => {
                 let at = text.origin().unwrap_or(&called.span).clone();
-                self.error("wrong-type", format!("`{name}` of import_role can't be a template"), &at);
-                otherwise
+                let Some(word) = self.known_now(&text, &inner, &format!("`{name}`"), &at) else {
+                    return otherwise;
+                };
+                parse_bool(&word).unwrap_or_else(|| {
+                    self.error("bad-argument", format!("`{name}` must be a boolean, not `{word}`"), &at);
+                    otherwise
+                })
             }
         };
         let public = fixed("public", asked.public, true);
@@ -133,7 +139,7 @@ impl Load<'_> {
             written: called.written,
             span: called.span,
             file,
-            inherited: inherited_through(apply, &params, site),
+            inherited: Box::new(inherited_through(apply, &params, site)),
             params,
             in_handlers: site.in_handlers,
             in_transaction: site.in_transaction,
@@ -170,7 +176,7 @@ impl Load<'_> {
             public: asked.public,
             allow_duplicates: asked.allow_duplicates,
             rolespec_validate: asked.rolespec_validate,
-            inherited: inherited_through(apply, &params, site),
+            inherited: Box::new(inherited_through(apply, &params, site)),
             params,
             in_transaction: site.in_transaction,
         });
@@ -223,8 +229,7 @@ impl Load<'_> {
             Val::Bool(b) => Some(Setting::Fixed(b)),
             Val::Text(t) if t.is_template() => Some(Setting::Template(t)),
             other => {
-                let parsed = crate::source::args::scalar_text(&other)
-                    .and_then(|t| crate::source::args::parse_bool(&t));
+                let parsed = scalar_text(&other).and_then(|t| parse_bool(&t));
                 if parsed.is_none() {
                     let at = called.place(name);
                     self.error("bad-argument", format!("`{name}` must be a boolean, not {other:?}"), &at);

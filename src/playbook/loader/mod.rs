@@ -84,7 +84,7 @@ impl Loader {
         let mut diags = Diagnostics::default();
         let mut load = Load::new(self, &mut diags, &play.dir, &play.playbook_dir, play.vars.clone());
         let site = Site {
-            inherited: include.inherited.clone(),
+            inherited: Keywords::clone(&include.inherited),
             role: task.role.clone(),
             path: StaticPath::new(file),
             in_handlers: include.in_handlers,
@@ -112,7 +112,7 @@ impl Loader {
         let mut diags = Diagnostics::default();
         let mut load = Load::new(self, &mut diags, &play.dir, &play.playbook_dir, play.vars.clone());
         let site = Site {
-            inherited: include.inherited.clone(),
+            inherited: Keywords::clone(&include.inherited),
             role: task.role.clone(),
             path: StaticPath::new("role"),
             in_handlers: false,

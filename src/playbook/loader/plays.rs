@@ -149,9 +149,11 @@ impl Load<'_> {
         own.tags = union(&own.tags, imported.tags.clone());
         self.play_vars = play.vars.clone();
         play.keywords = own;
+        let section = |name: &str| named.iter().find(|(key, _)| *key == name).map(|(_, entry)| &entry.value);
+        play.strategy = section("strategy").map(|node| self.strategy(node)).unwrap_or_default();
+        play.order = section("order").map(|node| self.order(node)).unwrap_or_default();
 
         let inherited = Keywords { when: imported.when.clone(), ..play.keywords.clone() };
-        let section = |name: &str| named.iter().find(|(key, _)| *key == name).map(|(_, entry)| &entry.value);
         let tasks = |load: &mut Self, name: &str| -> Vec<Item> {
             let site = section_site(inherited.clone(), name);
             section(name).map(|node| load.items(node, &site)).unwrap_or_default()
@@ -190,8 +192,8 @@ impl Load<'_> {
             "force_handlers" => play.force_handlers = self.boolean(key, value),
             "max_fail_percentage" => play.max_fail_percentage = self.percent(key, value),
             "serial" => play.serial = self.serial(value),
-            "strategy" => play.strategy = self.strategy(value),
-            "order" => play.order = self.order(value),
+            // They may use the play's variables, which might be written below them.
+            "strategy" | "order" => {}
             "roles" | "pre_tasks" | "tasks" | "post_tasks" | "handlers" => {}
             "user" if own.remote_user.is_some() => {
                 self.error(
@@ -330,15 +332,15 @@ impl Load<'_> {
 
     fn strategy(&mut self, node: &Node) -> Strategy {
         const KNOWN: [&str; 4] = ["linear", "free", "host_pinned", "debug"];
-        let Some(text) = self.text("strategy", node) else { return Strategy::default() };
-        let name = text.rsplit('.').next().unwrap_or(&text);
+        let Some(written) = self.play_word("strategy", node) else { return Strategy::default() };
+        let name = written.rsplit('.').next().unwrap_or(&written);
         let strategy = match name {
             "linear" => Strategy::Linear,
             "free" => Strategy::Free,
             "host_pinned" => Strategy::HostPinned,
             "debug" => Strategy::Debug,
             _ => {
-                let message = format!("there is no strategy `{}`", text.as_str());
+                let message = format!("there is no strategy `{written}`");
                 self.unknown("wrong-type", message, &node.span, name, KNOWN);
                 Strategy::Linear
             }
@@ -349,10 +351,16 @@ impl Load<'_> {
         strategy
     }
 
+    /// A word that must be known before the run.
+    fn play_word(&mut self, key: &str, node: &Node) -> Option<String> {
+        let text = self.text(key, node)?;
+        self.known_now(&text, &section_site(Keywords::default(), ""), &format!("`{key}`"), &node.span)
+    }
+
     fn order(&mut self, node: &Node) -> Order {
         const KNOWN: [&str; 5] = ["inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle"];
-        let Some(text) = self.text("order", node) else { return Order::default() };
-        match text.as_str() {
+        let Some(written) = self.play_word("order", node) else { return Order::default() };
+        match written.as_str() {
             "inventory" | "default" => Order::Inventory,
             "reverse_inventory" => Order::ReverseInventory,
             "sorted" => Order::Sorted,

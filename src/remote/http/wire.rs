@@ -227,11 +227,11 @@ fn client_config(tls: &Tls) -> Result<rustls::ClientConfig, String> {
     };
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
-        Some((chain, key)) => {
-            let key =
-                PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("client_key cannot be read: {e}"))?;
+        Some(identity) => {
+            let key = PrivateKeyDer::from_pem_slice(&identity.key.0)
+                .map_err(|e| format!("client_key cannot be read: {e}"))?;
             builder
-                .with_client_auth_cert(certificates(chain)?, key)
+                .with_client_auth_cert(certificates(&identity.chain)?, key)
                 .map_err(|e| format!("client_cert and client_key don't fit: {e}"))
         }
     }

@@ -137,7 +137,7 @@ fn dict2items(eval: &Eval, value: Value, args: Args) -> Run<Value> {
             value.type_name()
         )));
     }
-    let item = |(k, v): (Val, Value)| Value::record([(&*key_name, eval.from_val(&k)), (&*value_name, v)]);
+    let item = |(k, v): (Val, Value)| Value::record([(&*key_name, eval.value_of(&k)), (&*value_name, v)]);
     Ok(Value::list(eval.entries(&value)?.into_iter().map(item).collect()))
 }
 
@@ -182,7 +182,7 @@ fn dictsort(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     }
     let mut pairs = Vec::new();
     for (key, item) in eval.entries(&value)? {
-        let key = eval.from_val(&key);
+        let key = eval.value_of(&key);
         let subject = if &*by == "key" { key.clone() } else { item.clone() };
         let subject = match &subject {
             Value::Text(s) if !case_sensitive => Value::text(s.to_lowercase()),

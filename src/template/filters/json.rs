@@ -140,7 +140,7 @@ fn write(eval: &Eval, value: &Value, layout: &Layout, depth: usize, out: &mut St
                     out.push_str(comma);
                 }
                 newline(out, depth + 1);
-                eval.from_val(&key);
+                eval.value_of(&key);
                 let key = match &key {
                     Val::Float(f) => print::float(*f),
                     other => other.key_text(),
@@ -221,5 +221,5 @@ fn from_json(eval: &Eval, value: Value, mut args: Args) -> Run<Value> {
     };
     let json: serde_json::Value =
         serde_json::from_str(text).map_err(|e| Fault::new(format!("invalid JSON: {e}")))?;
-    Ok(eval.from_val(&Val::from_json(&json)))
+    Ok(eval.value_of(&Val::from_json(&json)))
 }

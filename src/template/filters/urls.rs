@@ -35,7 +35,7 @@ fn urlencode(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     let pairs = match &value {
         Value::Text(s) => return Ok(Value::text(percent(s, "/"))),
         dict if dict.is_dict() => {
-            eval.entries(dict)?.into_iter().map(|(k, v)| (eval.from_val(&k), v)).collect()
+            eval.entries(dict)?.into_iter().map(|(k, v)| (eval.value_of(&k), v)).collect()
         }
         list if list.is_sequence() => {
             let mut pairs = Vec::new();

@@ -89,14 +89,14 @@ fn from_yaml(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     if documents.len() > 1 {
         return Err(Fault::plain("expected a single document in the stream").help("Use from_yaml_all."));
     }
-    Ok(documents.first().map_or(Value::None, |d| eval.from_val(d)))
+    Ok(documents.first().map_or(Value::None, |d| eval.value_of(d)))
 }
 
 fn from_yaml_all(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     let [] = args.bind([])?;
     match &value {
         Value::None => Ok(Value::list(vec![])),
-        Value::Text(text) => Ok(Value::list(parse(text)?.iter().map(|d| eval.from_val(d)).collect())),
+        Value::Text(text) => Ok(Value::list(parse(text)?.iter().map(|d| eval.value_of(d)).collect())),
         _ => Ok(value),
     }
 }

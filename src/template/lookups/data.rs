@@ -44,7 +44,7 @@ fn dict(eval: &Eval, terms: Vec<Value>, options: Options) -> Run<Vec<Value>> {
             )));
         }
         for (key, value) in eval.entries(&term)? {
-            out.push(Value::record([("key", eval.from_val(&key)), ("value", value)]));
+            out.push(Value::record([("key", eval.value_of(&key)), ("value", value)]));
         }
     }
     Ok(out)

@@ -71,7 +71,7 @@ fn render(eval: &Eval, name: &str, vars: &Map, options: &FileOptions) -> Run<Val
         crate::template::search_of(&cx, Some(&path)),
     )?;
     let val = eval.deeper(|| Eval::top(&shared).run_whole(&source))?;
-    Ok(eval.from_val(&val))
+    Ok(eval.value_of(&val))
 }
 
 /// Variables over those of the render.

@@ -184,6 +184,15 @@ fn errors_quote_no_secret() {
         let shown = format!("{e:?} {e}");
         assert!(!shown.contains("hunter2"), "{template}: {shown}");
     }
+    for text in
+        ["hunter2{{ hunter2 }}", "{{ x | hunter2 }}", "{{ hunter2", "{{ x.hunter2 }}", "{{ 1 + hunter2 }}"]
+    {
+        let vars = vars()
+            .with("x", Val::from(Vec::<Val>::new()))
+            .with("vaulted", Val::Text(written(text).into_secret()));
+        let e = render("{{ vaulted }}", &vars).unwrap_err();
+        assert!(!format!("{} {:?} {:?}", e.message, e.help, e.chain).contains("hunter2"), "{e:?}");
+    }
     let e =
         Templar::new().condition(&Val::Text(written("pw")), &cx(&vars(), &[], Path::new("/"))).unwrap_err();
     assert!(!format!("{e:?}").contains("hunter2"));

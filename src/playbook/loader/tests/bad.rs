@@ -15,6 +15,10 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "error[unknown-module]: there is no module `pnig`\n  --> site.yml:4:7\n   |\n 4 |       pnig:\n   |       ^^^^\n   = help: did you mean `ping`?\n",
         ),
         (
+            "- unarchive: {src: x}",
+            "error[unsupported]: the module `unarchive` is not supported yet\n  --> site.yml:3:7\n",
+        ),
+        (
             "- community.general.docker_compose_v2: {}",
             "error[unknown-module]: there is no module `community.general.docker_compose_v2`\n  --> site.yml:3:7\n   |\n 3 |     - community.general.docker_compose_v2: {}\n   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n   = help: did you mean `community.docker.docker_compose_v2`?\n",
         ),
@@ -202,6 +206,10 @@ fn mistakes_in_plays_are_shown_with_their_place() {
         (
             "- hosts: all\n  strategy: lineer\n",
             "error[wrong-type]: there is no strategy `lineer`\n  --> site.yml:2:13\n   |\n 2 |   strategy: lineer\n   |             ^^^^^^\n   = help: did you mean `linear`?\n",
+        ),
+        (
+            "- hosts: all\n  strategy: '{{ s }}'\n  vars: {s: free}\n",
+            "error[unsupported]: only the linear strategy is supported yet\n  --> site.yml:2:13\n",
         ),
         ("- hosts: all\n  order: up\n", "error[wrong-type]: `order` must be one of: inventory, "),
         (

@@ -90,7 +90,7 @@ impl<'e, 'a> Emitter<'e, 'a> {
                 }
                 let mut map = Vec::with_capacity(entries.len());
                 for (key, item) in entries {
-                    let key = self.tree(&self.eval.from_val(&key), depth + 1)?;
+                    let key = self.tree(&self.eval.value_of(&key), depth + 1)?;
                     map.push((key, grow(|| self.tree(&item, depth + 1))?));
                 }
                 Tree::Map(map)
