@@ -233,7 +233,9 @@ fn a_pipe_gets_no_colour_and_json_is_a_line_an_event() {
 #[test]
 fn lists_and_syntax_check_touch_nothing() {
     let play = || {
-        Test::new().tasks("- name: one\n  command: touch DIR/ran\n  tags: [a, b]\n- name: two\n  command: touch DIR/ran")
+        Test::new().tasks(
+            "- name: one\n  command: touch DIR/ran\n  tags: [a, b]\n- name: two\n  command: touch DIR/ran",
+        )
     };
     play()
         .args(&["play.yml", "--list-tasks", "--tags", "a"])
@@ -241,16 +243,28 @@ fn lists_and_syntax_check_touch_nothing() {
         .success()
         .lacks("ran")
         .stdout("playbook: play.yml\n\n  play #1 (localhost): localhost\tTAGS: []\n    tasks:\n      one\tTAGS: [a, b]");
-    play().args(&["play.yml", "--list-hosts"]).run().success().lacks("ran").says("hosts (1):\n      localhost");
+    play()
+        .args(&["play.yml", "--list-hosts"])
+        .run()
+        .success()
+        .lacks("ran")
+        .says("hosts (1):\n      localhost");
     play().args(&["play.yml", "--list-tags"]).run().success().lacks("ran").says("TASK TAGS: [a, b]");
     play().args(&["play.yml", "--syntax-check"]).run().success().lacks("ran").stdout("playbook: play.yml");
-    play().args(&["play.yml", "--start-at-task", "two", "--skip-tags", "a"]).run().success().recap("ok=1 changed=1");
+    play()
+        .args(&["play.yml", "--start-at-task", "two", "--skip-tags", "a"])
+        .run()
+        .success()
+        .recap("ok=1 changed=1");
 }
 
 #[test]
 fn bare_names_are_looked_for_in_their_folders() {
     Test::new()
-        .file("playbooks/site.yml", "- hosts: web\n  gather_facts: false\n  tasks: [{debug: {msg: \"{{ colour }}\"}}]\n")
+        .file(
+            "playbooks/site.yml",
+            "- hosts: web\n  gather_facts: false\n  tasks: [{debug: {msg: \"{{ colour }}\"}}]\n",
+        )
         .file("inventory/prod/hosts.yml", "all: {hosts: {web: {ansible_connection: local}}}\n")
         .file("inventory/prod/group_vars/all.yml", "colour: green\n")
         .args(&["site.yml", "-i", "prod"])

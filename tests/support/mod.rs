@@ -180,7 +180,12 @@ impl Ran {
     pub fn recap(self, numbers: &str) -> Ran {
         let line = self.stdout.lines().rev().find(|l| l.contains(": ok=")).unwrap_or_default();
         let squeezed = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(squeezed.contains(numbers), "recap is {squeezed:?}\n--- stdout\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            squeezed.contains(numbers),
+            "recap is {squeezed:?}\n--- stdout\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }

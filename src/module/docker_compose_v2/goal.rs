@@ -21,7 +21,13 @@ pub struct Faults {
 }
 
 impl Goal {
-    pub fn faults(&self, now: &[&Container], status: i32, progress: &Progress, stderr: &str) -> Option<Faults> {
+    pub fn faults(
+        &self,
+        now: &[&Container],
+        status: i32,
+        progress: &Progress,
+        stderr: &str,
+    ) -> Option<Faults> {
         let mut faults = Faults { services: Vec::new(), why: Vec::new() };
         for container in now {
             let why = if self.gone.contains(&container.id) {
