@@ -54,7 +54,7 @@ impl Common {
     /// A named file is missing or can't be used.
     pub fn open_secrets(&self, redactor: &Arc<Redactor>) -> Result<Opened, Diagnostics> {
         let wrong = |e: crate::secret::Error| Diagnostics(vec![secret_problem(&e)]);
-        let ask = |prompt: &str| ask_password(prompt).ok().map(|typed| Secret::new(typed));
+        let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
         let mut passwords = Passwords::default();
         for id in &self.vault_id {
             passwords.add(Password::from_vault_id(id, &ask).map_err(wrong)?);

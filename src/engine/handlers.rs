@@ -20,11 +20,10 @@ impl PlayRun<'_> {
     pub fn notify(&self, host: &HostName, name: &str) -> Result<(), String> {
         let handlers = self.handlers();
         let named = |h: &Arc<Handler>| {
-            let own = h.task.name.as_ref().map(|t| {
+            h.task.name.as_ref().map(|t| {
                 let rendered = self.render_title(&Val::Text(t.clone()));
                 rendered.key_text()
-            });
-            own
+            })
         };
         let by_name = handlers.iter().rposition(|h| {
             let own = named(h);

@@ -14,11 +14,11 @@ pub struct Inclusion {
 #[derive(Debug, Clone)]
 pub enum Kind {
     Tasks {
-        include: IncludeTasks,
+        include: Box<IncludeTasks>,
         file: String,
     },
     Role {
-        include: IncludeRole,
+        include: Box<IncludeRole>,
         name: String,
         from: [Option<String>; 4],
         public: bool,
@@ -28,7 +28,7 @@ pub enum Kind {
 
 impl Inclusion {
     pub fn tasks(include: &IncludeTasks, file: String, vars: Vec<(String, Val)>) -> Inclusion {
-        Inclusion { kind: Kind::Tasks { include: include.clone(), file }, vars }
+        Inclusion { kind: Kind::Tasks { include: Box::new(include.clone()), file }, vars }
     }
 
     pub fn role(
@@ -40,7 +40,7 @@ impl Inclusion {
         vars: Vec<(String, Val)>,
     ) -> Inclusion {
         Inclusion {
-            kind: Kind::Role { include: include.clone(), name, from, public, allow_duplicates },
+            kind: Kind::Role { include: Box::new(include.clone()), name, from, public, allow_duplicates },
             vars,
         }
     }

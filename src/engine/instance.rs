@@ -698,7 +698,7 @@ impl Instance<'_> {
         setting: &Option<Setting<bool>>,
         default: bool,
     ) -> Result<bool, Failure> {
-        self.setting(scope, setting, default, "a boolean", |text| parse_bool(text))
+        self.setting(scope, setting, default, "a boolean", parse_bool)
     }
 
     fn integer(&self, scope: &Scope, setting: &Option<Setting<i64>>, default: i64) -> Result<i64, Failure> {

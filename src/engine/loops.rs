@@ -8,6 +8,9 @@ use super::Engine;
 use super::event::{Outcome, Status};
 use super::instance::put;
 
+/// Runs the lookup of a `with_NAME`.
+pub type RunLookup<'a> = &'a dyn Fn(&str, &[Val]) -> Result<Vec<Val>, Failure>;
+
 /// The items of a loop. `render` renders in the task's Scope, `lookup` runs a lookup there.
 ///
 /// # Errors
@@ -16,7 +19,7 @@ pub fn items(
     engine: &Engine,
     loop_: &Loop,
     render: &dyn Fn(&Val) -> Result<Val, Failure>,
-    lookup: &dyn Fn(&str, &[Val]) -> Result<Vec<Val>, Failure>,
+    lookup: RunLookup<'_>,
 ) -> Result<Vec<Val>, Failure> {
     match &loop_.source {
         LoopSource::Items(items) => match render(items)? {

@@ -21,7 +21,7 @@ pub mod tags;
 mod task;
 pub mod undo;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Runs the plays of one playbook.
-    pub async fn run(&self, playbook: &Playbook, file: &PathBuf) -> Ending {
+    pub async fn run(&self, playbook: &Playbook, file: &Path) -> Ending {
         self.sink.send(Event::RunStarted {
             playbooks: vec![file.file_name().unwrap_or_default().to_string_lossy().into_owned()],
             check: self.options.check,

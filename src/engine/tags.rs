@@ -6,15 +6,12 @@ pub fn selected(tags: &[String], only: &[String], skip: &[String]) -> bool {
     let has = |list: &[String], tag: &str| list.iter().any(|t| t == tag);
     let meets = |list: &[String]| tags.iter().any(|t| has(list, t));
     let untagged = tags.is_empty();
-    let wanted = only.is_empty() || {
-        if has(tags, "always") && !has(skip, "always") {
-            true
-        } else if (has(only, "all") && !has(tags, "never")) || meets(only) {
-            true
-        } else {
-            (has(only, "tagged") && !untagged && !has(tags, "never")) || (has(only, "untagged") && untagged)
-        }
-    };
+    let always = has(tags, "always") && !has(skip, "always");
+    let asked = (has(only, "all") && !has(tags, "never"))
+        || meets(only)
+        || (has(only, "tagged") && !untagged && !has(tags, "never"))
+        || (has(only, "untagged") && untagged);
+    let wanted = only.is_empty() || always || asked;
     let wanted = wanted && (!only.is_empty() || !has(tags, "never"));
     if !wanted || skip.is_empty() {
         return wanted;

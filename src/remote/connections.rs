@@ -132,10 +132,13 @@ struct Connected {
     users: Mutex<HashMap<String, Target>>,
 }
 
+/// Filled by whoever asks first; the others wait.
+type Slot = Arc<OnceCell<Arc<Connected>>>;
+
 /// Every connection of a run.
 #[derive(Default)]
 pub struct Connections {
-    hosts: AsyncMutex<HashMap<(String, Key), Arc<OnceCell<Arc<Connected>>>>>,
+    hosts: AsyncMutex<HashMap<(String, Key), Slot>>,
     observer: Observer,
 }
 

@@ -64,8 +64,8 @@ impl Content {
     pub fn of(head: &[u8]) -> Option<Content> {
         Some(match head {
             h if h.starts_with(b"PGDMP") => Content::PgDump,
-            h if h.starts_with(&[0x1f, 0x8b, 0x08]) => Content::Gzip,
-            h if h.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) => Content::Zstd,
+            [0x1f, 0x8b, 0x08, ..] => Content::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Content::Zstd,
             h if h.starts_with(b"\xfd7zXZ\0") => Content::Xz,
             h if h.starts_with(b"BZh") => Content::Bzip2,
             h if h.starts_with(b"PK\x03\x04") || h.starts_with(b"PK\x05\x06") => Content::Zip,

@@ -86,7 +86,6 @@ struct Script {
     mark: String,
     /// Printed for NULL in reports.
     null: String,
-    autocommit: bool,
     search_path: Vec<String>,
 }
 
@@ -131,7 +130,6 @@ impl Script {
             statements,
             mark: token(random()?),
             null: token(random()?),
-            autocommit: args.autocommit,
             search_path: args.search_path.clone(),
         })
     }
@@ -287,8 +285,10 @@ pub(super) mod tests {
         entries: Vec<(&'static str, Val)>,
         run: impl Fn(crate::remote::Command) -> crate::remote::Output,
     ) -> Result<Plan, Failure> {
+        let autocommit =
+            entries.iter().any(|(name, value)| *name == "autocommit" && *value == Val::Bool(true));
         let script = Script::new(&args(entries)).map_err(Failure::new)?;
-        let begin = if script.autocommit { "" } else { "BEGIN;" };
+        let begin = if autocommit { "" } else { "BEGIN;" };
         let output = run(script.command(connection, begin).map_err(Failure::new)?);
         script.results(&answer(&output, "run the query")?).map_err(Failure::new)
     }

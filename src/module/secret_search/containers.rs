@@ -23,7 +23,7 @@ pub fn read(output: &Output, needles: &[String]) -> Result<Vec<Found>, Failure> 
     let failed = |why: String| Failure::new(format!("the containers could not be searched: {why}"));
     // A container that went away in between is nobody's concern; the others were told.
     let gone = output.stderr_text().lines().all(|l| l.contains("No such"));
-    if !output.success() && !(gone && !text.trim().is_empty()) {
+    if !output.success() && (!gone || text.trim().is_empty()) {
         return Err(failed(complaint(output))
             .help("this user must be able to talk to the Docker engine; see `become`"));
     }

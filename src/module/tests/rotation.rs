@@ -22,7 +22,7 @@ async fn dotenv_changes_one_value_and_nothing_else() {
     assert_eq!(bench.read(".env"), ENV.replace("'old pass'", "\"n'ew \\$pass\""));
     assert_eq!(bench.mode(".env"), 0o640);
     let again = bench.run("seqn.play.dotenv", &given("n'ew $pass")).await;
-    assert_eq!(again.is(false).observations, 1);
+    assert_eq!(again.is(false).round_trips, 1);
     let gone = bench
         .run(
             "dotenv",

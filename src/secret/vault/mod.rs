@@ -82,7 +82,9 @@ impl Envelope {
         let mut parts = inner.splitn(3, |b| *b == b'\n');
         let mut part = || parts.next().and_then(unhex).ok_or_else(cut);
         let envelope = Envelope { id, salt: part()?, hmac: part()?, ciphertext: part()? };
-        if envelope.hmac.len() != 32 || envelope.ciphertext.is_empty() || envelope.ciphertext.len() % 16 != 0
+        if envelope.hmac.len() != 32
+            || envelope.ciphertext.is_empty()
+            || !envelope.ciphertext.len().is_multiple_of(16)
         {
             return Err(cut());
         }
@@ -177,7 +179,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
