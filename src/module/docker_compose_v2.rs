@@ -6,17 +6,23 @@
 //! Afterwards `ps` is read again: a recreated container must have a new id, and with `wait` be
 //! running and healthy. A failure names the service, its state and the end of its log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use super::compose::{Container, DEFAULT_FILES, Progress, Version, containers, version};
 use super::plan::CheckAnswer;
 use super::{Failure, Module, Plan, PlanCx, Step, StepKind, Undo, Where};
 use crate::remote::{Checksum, Command, Effect, Output, RemoteErrorKind};
 use crate::source::{Text, Val};
+
+mod args;
+mod goal;
+#[cfg(test)]
+mod tests;
+
+use args::{Args, Build, Pull, Recreate, RemoveImages, State};
+use goal::{Goal, last_line};
 
 /// Lines of a service's log that a failure shows.
 const LOG_LINES: &str = "20";
@@ -26,135 +32,6 @@ const LOOK: Duration = Duration::from_secs(120);
 
 /// For an effect, beside what `wait_timeout` allows: images may have to come over a slow line.
 const WORK: Duration = Duration::from_secs(3600);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    Absent,
-    #[default]
-    Present,
-    Stopped,
-    Restarted,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Recreate {
-    Always,
-    Never,
-    #[default]
-    Auto,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Pull {
-    Always,
-    Missing,
-    Never,
-    #[default]
-    Policy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Build {
-    Always,
-    Never,
-    #[default]
-    Policy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RemoveImages {
-    All,
-    Local,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Args {
-    /// Directory of the project on the host.
-    pub project_src: Option<String>,
-    /// Name of the project; otherwise Compose takes it from `COMPOSE_PROJECT_NAME`, the file or the
-    /// directory.
-    pub project_name: Option<String>,
-    /// Compose files, relative to `project_src`, instead of the default ones.
-    pub files: Option<Vec<String>>,
-    /// Not supported: a Compose file belongs on the host, under `project_src`.
-    pub definition: Option<Val>,
-    /// Files to read variables from instead of `.env`.
-    pub env_files: Option<Vec<String>>,
-    pub profiles: Option<Vec<String>>,
-    /// Whether one of the default files must exist when `files` isn't given.
-    #[serde(default = "yes")]
-    pub check_files_existing: bool,
-    /// `present`: up; `stopped`: stop; `absent`: down; `restarted`: restart, which doesn't read
-    /// `.env` again.
-    #[serde(default)]
-    pub state: State,
-    /// The services to act on; all of them if empty.
-    #[serde(default)]
-    pub services: Vec<String>,
-    /// Whether the services that these depend on are included.
-    #[serde(default = "yes")]
-    pub dependencies: bool,
-    /// `auto`: where the configuration changed; `always`, `never`.
-    #[serde(default)]
-    pub recreate: Recreate,
-    #[serde(default)]
-    pub renew_anon_volumes: bool,
-    #[serde(default)]
-    pub pull: Pull,
-    #[serde(default)]
-    pub build: Build,
-    /// Whether building an image counts as no change while the containers stay.
-    #[serde(default = "yes")]
-    pub ignore_build_events: bool,
-    /// With `absent`.
-    pub remove_images: Option<RemoveImages>,
-    /// With `absent`: the data goes with them.
-    #[serde(default)]
-    pub remove_volumes: bool,
-    #[serde(default)]
-    pub remove_orphans: bool,
-    /// Seconds that a container gets to stop before it is killed.
-    pub timeout: Option<u64>,
-    /// How many containers of a service.
-    #[serde(default)]
-    pub scale: BTreeMap<String, u32>,
-    /// With `present`: wait until the services run and are healthy.
-    #[serde(default)]
-    pub wait: bool,
-    /// Seconds.
-    pub wait_timeout: Option<u64>,
-    /// Answer Compose's questions with yes (Compose 2.32 or later).
-    #[serde(default)]
-    pub assume_yes: bool,
-    /// Path of the docker program.
-    pub docker_cli: Option<String>,
-    #[serde(alias = "docker_url")]
-    pub docker_host: Option<String>,
-    pub cli_context: Option<String>,
-    #[serde(alias = "docker_api_version")]
-    pub api_version: Option<String>,
-    pub tls_hostname: Option<String>,
-    #[serde(default)]
-    pub tls: bool,
-    #[serde(default, alias = "tls_verify")]
-    pub validate_certs: bool,
-    #[serde(alias = "ca_cert", alias = "tls_ca_cert", alias = "cacert_path")]
-    pub ca_path: Option<String>,
-    #[serde(alias = "tls_client_cert", alias = "cert_path")]
-    pub client_cert: Option<String>,
-    #[serde(alias = "tls_client_key", alias = "key_path")]
-    pub client_key: Option<String>,
-}
 
 pub struct DockerComposeV2;
 
@@ -659,73 +536,6 @@ impl Project {
     }
 }
 
-/// What must be true of the containers afterwards.
-#[derive(Default)]
-struct Goal {
-    /// Ids that may not be there any more.
-    gone: BTreeSet<String>,
-    running: bool,
-    /// Running, and healthy where a check is defined.
-    well: bool,
-}
-
-/// What isn't as wanted.
-struct Faults {
-    services: Vec<String>,
-    why: Vec<String>,
-}
-
-impl Goal {
-    fn faults(&self, now: &[&Container], status: i32, progress: &Progress, stderr: &str) -> Option<Faults> {
-        let mut faults = Faults { services: Vec::new(), why: Vec::new() };
-        for container in now {
-            let why = if self.gone.contains(&container.id) {
-                format!(
-                    "{} was not recreated: its container is still {}",
-                    container.service,
-                    short(&container.id)
-                )
-            } else if self.well && !container.is_well() {
-                format!("{} is not healthy", container.described())
-            } else if status != 0 && matches!(container.health.as_str(), "unhealthy" | "starting")
-                || self.running && !container.is_running() && container.exit_code != 0
-            {
-                container.described()
-            } else {
-                continue;
-            };
-            faults.why.push(why);
-            faults.services.push(container.service.clone());
-        }
-        if status != 0 {
-            let said =
-                if progress.errors.is_empty() { last_line(stderr) } else { progress.errors.join("\n") };
-            faults.why.push(format!("docker compose ended with status {status}: {said}"));
-        }
-        faults.services.dedup();
-        (!faults.why.is_empty()).then_some(faults)
-    }
-}
-
-impl Faults {
-    fn message(&self, dir: &str, now: &[&Container]) -> String {
-        let states: Vec<String> = now.iter().map(|c| c.described()).collect();
-        let states = if states.is_empty() { "no containers".to_string() } else { states.join(", ") };
-        format!("{}\nNow in {dir}: {states}", self.why.join("\n"))
-    }
-
-    fn help(&self, dir: &str) -> String {
-        match self.services.first() {
-            Some(service) => {
-                format!(
-                    "look at it on the host: cd {dir} && docker compose ps -a && docker compose logs --tail 100 {service}"
-                )
-            }
-            None => format!("look at it on the host: cd {dir} && docker compose ps -a"),
-        }
-    }
-}
-
 fn docker_command(args: &Args) -> Vec<String> {
     let mut words = vec![args.docker_cli.clone().unwrap_or_else(|| "docker".into())];
     for (flag, value) in [("--host", &args.docker_host), ("--context", &args.cli_context)] {
@@ -835,17 +645,6 @@ fn said(output: &Output) -> String {
     text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
-fn last_line(text: &str) -> String {
-    text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing").trim().to_string()
-}
-
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
-
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use crate::module::context::{Services, TemplateOptions};
 use crate::remote::{
     Answer, FileKind, FileRead, Host, Observation, Program, RemoteError, Stat, Stream, Target,
 };
-use crate::source::args;
+use crate::source::args::{args as arguments, from_val};
 
 /// A host that answers by what a command line contains, the last rule first.
 struct Scripted(Vec<(&'static str, Output)>);
@@ -99,7 +99,7 @@ fn plan_with(
     all.extend(rules);
     let target = Target(Arc::new(Scripted(all)));
     let given = [("project_src", Val::from("/srv/p"))].into_iter().chain(given.iter().cloned());
-    let typed: Args = args::from_val(&args::args(given)).unwrap();
+    let typed: Args = from_val(&arguments(given)).unwrap();
     DockerComposeV2::validate(&typed).map_err(Failure::new)?;
     let cx = PlanCx {
         target: &target,
