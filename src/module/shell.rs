@@ -34,6 +34,8 @@ pub struct Args {
     /// Cut empty lines from the end of the output.
     #[serde(default = "yes")]
     pub strip_empty_ends: bool,
+    /// Refused: only `command` has it; a shell always expands.
+    pub expand_argument_vars: Option<bool>,
 }
 
 fn yes() -> bool {
@@ -47,6 +49,13 @@ impl Module for RunShell {
     type Args = Args;
     const NAME: &'static str = "shell";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
+
+    fn validate(args: &Args) -> Result<(), String> {
+        match args.expand_argument_vars {
+            Some(_) => Err("Unsupported parameters for (shell) module: expand_argument_vars".into()),
+            None => Ok(()),
+        }
+    }
 
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let Some(script) = args._raw_params.filter(|t| !t.trim().is_empty()) else {
