@@ -37,7 +37,8 @@ pub struct GatherFacts;
 #[serde(deny_unknown_fields)]
 pub struct GatherFactsArgs {
     /// Of no effect: everything is gathered in one round trip.
-    pub parallel: Option<bool>,
+    #[serde(rename = "parallel")]
+    pub _parallel: Option<bool>,
     /// As in `setup`.
     #[serde(default = "all")]
     pub gather_subset: Vec<String>,
@@ -93,7 +94,7 @@ impl Module for GatherFacts {
     const NAME: &'static str = "gather_facts";
 
     async fn plan(args: GatherFactsArgs, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
-        let GatherFactsArgs { parallel: _, gather_subset, gather_timeout, filter, fact_path } = args;
+        let GatherFactsArgs { _parallel, gather_subset, gather_timeout, filter, fact_path } = args;
         Setup::plan(Args { gather_subset, gather_timeout, filter, fact_path }, cx).await
     }
 }
