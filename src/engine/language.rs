@@ -18,7 +18,7 @@ pub struct Registries {
 }
 
 /// Modules whose free-form text is a command line.
-const COMMANDS: [&str; 3] = ["command", "shell", "raw"];
+const COMMANDS: [&str; 4] = ["command", "shell", "raw", "script"];
 
 impl Language for Registries {
     fn module(&self, name: &str) -> Option<ModuleInfo> {

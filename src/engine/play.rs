@@ -8,7 +8,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use crate::inventory::{HostName, Order as HostOrder};
 use crate::module::Failure;
-use crate::playbook::{Handler, Item, Order, Play, Role, Setting, Strategy, Task};
+use crate::playbook::{Handler, Item, Order, Play, Role, Setting, Task};
 use crate::source::args::parse_bool;
 use crate::source::{Map, Text, Val};
 use crate::template::RenderCx;
@@ -78,9 +78,6 @@ pub async fn run(engine: &Engine, play: &Play) -> Ending {
 
 /// The play's hosts and variables; `None` where no host matches.
 fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers)>, Failure> {
-    if play.strategy != Strategy::Linear {
-        engine.warn(format!("{}: only the linear strategy is supported; running with it", play.span));
-    }
     let mut base = Layers::new();
     base.push(Layer::PlayVars, play.vars.clone());
     for role in &play.roles {

@@ -213,9 +213,8 @@ impl PlayRun<'_> {
         to_delegate: bool,
         outcome: &Outcome,
     ) {
-        let own = matches!(&task.action, Action::Module(call) if matches!(call.canonical.as_str(),
-            "ansible.builtin.set_fact" | "ansible.builtin.include_vars"));
-        if own {
+        // Those that act on the run set variables themselves; what they show are no facts.
+        if matches!(&task.action, Action::Module(call) if control::find(&call.canonical).is_some()) {
             return;
         }
         let results: Vec<&Map> = match outcome.get("results").and_then(Val::as_list) {

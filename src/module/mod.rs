@@ -19,6 +19,7 @@ pub mod registry;
 pub mod text_edit;
 
 pub mod age_decrypt;
+mod apt;
 mod assemble;
 mod blockinfile;
 mod command;
@@ -28,11 +29,13 @@ mod fetch;
 mod file;
 mod find;
 mod getent;
+mod group;
 mod lineinfile;
 mod ping;
 mod postgresql_login;
 mod raw;
 mod replace;
+mod script;
 mod secret_search;
 mod setup;
 mod shell;
@@ -41,6 +44,7 @@ mod stat;
 mod tempfile;
 mod template;
 mod uri;
+mod user;
 mod wait_for;
 
 #[cfg(test)]

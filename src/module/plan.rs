@@ -144,6 +144,11 @@ impl Step {
         Step { effect: Effect::Run(command), at: Where::Host, kind: StepKind::Derived, label: label.into() }
     }
 
+    /// A look at the host that needs the Steps before it.
+    pub fn passing(label: impl Into<String>, command: Command) -> Step {
+        Step { effect: Effect::Run(command), at: Where::Host, kind: StepKind::Passing, label: label.into() }
+    }
+
     pub fn one_way(label: impl Into<String>, effect: Effect, why: impl Into<String>) -> Step {
         Step {
             effect,

@@ -3,6 +3,8 @@
 use super::{Entry, entry};
 
 pub static MODULES: &[Entry] = &[
+    entry::<super::apt::Apt>(),
+    entry::<super::apt::Package>(),
     entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::RunCommand>(),
@@ -15,6 +17,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::age_decrypt::AgeDecrypt>(),
+    entry::<super::group::Group>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::postgresql::query::PostgresqlQuery>(),
     entry::<super::postgresql::user::PostgresqlUser>(),
@@ -23,6 +26,8 @@ pub static MODULES: &[Entry] = &[
     entry::<super::raw::Raw>(),
     entry::<super::replace::Replace>(),
     entry::<super::secret_search::SecretSearch>(),
+    entry::<super::script::Script>(),
+    entry::<super::setup::GatherFacts>(),
     entry::<super::setup::Setup>(),
     entry::<super::shell::RunShell>(),
     entry::<super::slurp::Slurp>(),
@@ -30,6 +35,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::tempfile::TempFile>(),
     entry::<super::template::Template>(),
     entry::<super::uri::Uri>(),
+    entry::<super::user::User>(),
     entry::<super::wait_for::WaitFor>(),
 ];
 

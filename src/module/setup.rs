@@ -29,6 +29,30 @@ pub struct Args {
     pub fact_path: String,
 }
 
+/// Gathers facts as a task of its own; here it does what `setup` does.
+pub struct GatherFacts;
+
+/// Arguments of `gather_facts`.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatherFactsArgs {
+    /// Of no effect: everything is gathered in one round trip.
+    #[serde(rename = "parallel")]
+    pub _parallel: Option<bool>,
+    /// As in `setup`.
+    #[serde(default = "all")]
+    pub gather_subset: Vec<String>,
+    /// As in `setup`.
+    #[serde(default = "ten")]
+    pub gather_timeout: u64,
+    /// As in `setup`.
+    #[serde(default)]
+    pub filter: Vec<String>,
+    /// As in `setup`.
+    #[serde(default = "facts_d")]
+    pub fact_path: String,
+}
+
 fn all() -> Vec<String> {
     vec!["all".into()]
 }
@@ -62,5 +86,15 @@ impl Module for Setup {
                 .value("stderr", output.stderr_text())
         })?;
         Ok(Plan::ok().value("ansible_facts", facts))
+    }
+}
+
+impl Module for GatherFacts {
+    type Args = GatherFactsArgs;
+    const NAME: &'static str = "gather_facts";
+
+    async fn plan(args: GatherFactsArgs, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
+        let GatherFactsArgs { _parallel, gather_subset, gather_timeout, filter, fact_path } = args;
+        Setup::plan(Args { gather_subset, gather_timeout, filter, fact_path }, cx).await
     }
 }

@@ -34,8 +34,8 @@ pub struct Args {
     /// Cut empty lines from the end of the output.
     #[serde(default = "yes")]
     pub strip_empty_ends: bool,
-    /// Only `command` has it: a shell expands by itself.
-    pub expand_argument_vars: Option<Val>,
+    /// Refused: only `command` has it; a shell always expands.
+    pub expand_argument_vars: Option<bool>,
 }
 
 fn yes() -> bool {
@@ -50,10 +50,14 @@ impl Module for RunShell {
     const NAME: &'static str = "shell";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
 
-    async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
-        if args.expand_argument_vars.is_some() {
-            return Err(Failure::new("Unsupported parameters for (shell) module: expand_argument_vars"));
+    fn validate(args: &Args) -> Result<(), String> {
+        match args.expand_argument_vars {
+            Some(_) => Err("Unsupported parameters for (shell) module: expand_argument_vars".into()),
+            None => Ok(()),
         }
+    }
+
+    async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let Some(script) = args._raw_params.filter(|t| !t.trim().is_empty()) else {
             return Err(Failure::new("no command given").value("rc", 256).value("cmd", Val::Null));
         };

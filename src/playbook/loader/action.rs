@@ -95,7 +95,6 @@ impl Load<'_> {
         if let Some(entry) = entries.iter().find(|e| e.key.as_str() == Some("args")) {
             self.more_args(&mut called, entry);
         }
-        self.check_free_form(&mut called);
         Some(called)
     }
 
@@ -302,7 +301,9 @@ impl Load<'_> {
             let val = make(value);
             self.check_templates(&val);
             called.places.insert(name.clone(), (name_span.clone(), name_span));
-            called.args.insert(Val::from(name.as_str()), val);
+            let key = if name.contains("{{") { make(name) } else { Val::from(name.as_str()) };
+            self.check_templates(&key);
+            called.args.insert(key, val);
         }
         Some(())
     }
@@ -332,7 +333,7 @@ impl Load<'_> {
     }
 
     /// Text for a module that takes none: a template that gives its arguments, or an error.
-    fn check_free_form(&mut self, called: &mut Called) {
+    pub fn check_free_form(&mut self, called: &mut Called) {
         let Target::Module(ModuleInfo { free_form: FreeForm::No, .. }) = called.target else { return };
         let Some(raw) = called.args.get("_raw_params").cloned() else { return };
         match &raw {

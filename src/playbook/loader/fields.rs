@@ -14,7 +14,7 @@ use super::Load;
 pub const UNSUPPORTED: [(&str, &str); 4] = [
     ("async", "tasks in the background are not supported yet; `timeout` bounds a task in the foreground"),
     ("debugger", "the task debugger is not supported"),
-    ("strategy", "only the linear strategy is supported yet"),
+    ("strategy", "the debug strategy is not supported"),
     ("module_defaults group", "groups of modules are not supported in module_defaults; name each module"),
 ];
 

@@ -345,8 +345,15 @@ impl Load<'_> {
                 Strategy::Linear
             }
         };
-        if strategy != Strategy::Linear {
-            self.unsupported("strategy", &node.span);
+        match strategy {
+            Strategy::Linear => {}
+            Strategy::Debug => self.unsupported("strategy", &node.span),
+            // Waiting for each other is one of the orders that these allow.
+            Strategy::Free | Strategy::HostPinned => self.diags.push(Diagnostic::warning(
+                "strategy",
+                format!("`{name}` runs as `linear`: hosts wait for each other after every task"),
+                &node.span,
+            )),
         }
         strategy
     }

@@ -8,7 +8,7 @@ use crate::playbook::{
     Action, Block, BlockKind, Handler, Item, Keywords, Loop, LoopControl, LoopSource, ModuleCall, ModuleInfo,
     OneWay, Role, Setting, Task,
 };
-use crate::source::{Diagnostic, Entry, Kind, Node, Text, Val};
+use crate::source::{Diagnostic, Entry, Kind, Node, Severity, Text, Val};
 
 use super::action::{Called, Target, first_line, is_block};
 use super::{Load, Site};
@@ -118,14 +118,20 @@ impl Load<'_> {
             }
         }
         let called = self.called(node, entries, level, Some(&site.inherited));
-        let Some(called) = called else { return Vec::new() };
+        let Some(mut called) = called else { return Vec::new() };
         if called.local {
             own.delegate_to = Some(Text::new("localhost"));
         }
         match called.target.clone() {
             Target::Module(info) => {
                 task.keywords = own.within(&site.inherited);
+                let before = self.diags.0.len();
+                self.check_free_form(&mut called);
                 self.check_args(&called, &info, &task.keywords);
+                if matches!(task.keywords.ignore_errors, Some(Setting::Fixed(true))) {
+                    // Such a task may fail: it does so when it runs, and others are not kept from it.
+                    self.diags.0[before..].iter_mut().for_each(|d| d.severity = Severity::Warning);
+                }
                 self.own_tasks(&mut task, &named, site);
                 if site.in_transaction {
                     self.check_reversible(&task, &called, &info);
