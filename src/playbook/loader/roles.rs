@@ -255,9 +255,14 @@ impl Load<'_> {
         }
     }
 
-    /// Where a role lies: beside the playbook, on the roles path, beside the role that uses it.
+    /// Where a role lies: beside the playbook or its folder `playbooks`, on the roles path, beside
+    /// the role that uses it.
     fn find_role(&mut self, name: &str, user: Option<&Role>, at: &Span) -> Option<(String, PathBuf)> {
         let mut places = vec![self.dir.join("roles"), self.playbook_dir.join("roles")];
+        // A project keeps `roles/` beside `playbooks/`.
+        if self.playbook_dir.file_name().is_some_and(|name| name == "playbooks") {
+            places.extend(self.playbook_dir.parent().map(|project| project.join("roles")));
+        }
         places.extend(self.loader.roles_path.iter().cloned());
         places.extend(user.and_then(|r| r.path.parent()).map(Path::to_path_buf));
         places.extend([self.dir.clone(), self.playbook_dir.clone()]);
