@@ -591,10 +591,7 @@ impl Instance<'_> {
                 Val::Map(args) => given.extend(args.iter().map(|(k, v)| (k.clone(), v.clone()))),
                 Val::Null | Val::Omit => {}
                 other => {
-                    return Err(Failure::new(format!(
-                        "args must be a dictionary, not {}",
-                        other.type_name()
-                    )));
+                    return Err(Failure::new(format!("args must be a dictionary, not {}", other.type_name())));
                 }
             }
         }

@@ -55,8 +55,7 @@ impl Module for Setup {
         let mut command = Command::shell(script);
         command.env = cx.environment.to_vec();
         // Facts change by themselves (time, uptime, mounts): never remembered.
-        let output =
-            cx.target.probe(command.timeout(Duration::from_secs(args.gather_timeout.max(1) * 6))).await?;
+        let output = cx.target.probe(command.timeout(Duration::from_secs(args.gather_timeout.max(1) * 6))).await?;
         let facts = gather.parse(&output.stdout).map_err(|why| {
             Failure::new(format!("the host's facts could not be read: {why}"))
                 .value("stderr", output.stderr_text())
