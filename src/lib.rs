@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod engine;
 pub mod inventory;
+pub mod lint;
 pub mod module;
 pub mod playbook;
 pub mod remote;

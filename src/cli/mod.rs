@@ -35,6 +35,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 /// A command line that was parsed and can run.
 pub trait Command: Parser {
+    /// The exit code for a command line that can't be understood.
+    const USAGE_ERROR: u8 = 2;
+
     /// Runs it; the result is the exit code.
     fn run(self) -> u8;
 }
@@ -44,7 +47,7 @@ fn run_parsed<C: Command>(args: Vec<OsString>) -> u8 {
         Ok(command) => command.run(),
         Err(error) => {
             // Help and versions are no errors; clap knows to which stream each goes.
-            let code = if error.use_stderr() { 2 } else { 0 };
+            let code = if error.use_stderr() { C::USAGE_ERROR } else { 0 };
             match error.print() {
                 Ok(()) => code,
                 Err(_) => 1,

@@ -80,7 +80,10 @@ impl Module for Apt {
     const NAME: &'static str = "apt";
 
     fn validate(args: &Args) -> Result<(), String> {
-        let asks = !args.name.is_empty() || args.autoremove || args.update_cache.is_some() || args.cache_valid_time > 0;
+        let asks = !args.name.is_empty()
+            || args.autoremove
+            || args.update_cache.is_some()
+            || args.cache_valid_time > 0;
         match asks {
             true => Ok(()),
             false => Err("one of the following is required: autoremove, name, update_cache".into()),
@@ -168,7 +171,11 @@ fn look(args: &Args) -> String {
         );
     }
     if args.state == State::Latest && !args.name.is_empty() {
-        script += &format!("echo\napt-get -s -q {} {} 2>&1 || exit 1\n", flags(args), quoted(args.name.iter().map(String::as_str)));
+        script += &format!(
+            "echo\napt-get -s -q {} {} 2>&1 || exit 1\n",
+            flags(args),
+            quoted(args.name.iter().map(String::as_str))
+        );
     }
     if args.autoremove {
         script += "echo\napt-get -s -q autoremove 2>&1 | sed -n 's/^Remv /Auto /p'\n";

@@ -95,7 +95,8 @@ impl Module for Group {
             (State::Present, Some(now)) if args.gid.is_some_and(|wanted| wanted != now) => {
                 let back = ["-g".to_string(), now.to_string(), "-o".into()];
                 let label = format!("change the number of the group {}", args.name);
-                let step = Step::with_inverse(label, command("groupmod", &options), command("groupmod", &back));
+                let step =
+                    Step::with_inverse(label, command("groupmod", &options), command("groupmod", &back));
                 Ok(plan.value("gid", gid(args.gid)).step(step).finish(succeeded))
             }
             (State::Absent, Some(now)) => {
@@ -116,7 +117,8 @@ pub fn succeeded(outputs: &[Output]) -> Result<Plan, Failure> {
     match outputs.last() {
         Some(output) if !output.success() => {
             let why = output.stderr_text().trim().to_string();
-            let message = if why.is_empty() { format!("it ended with status {}", output.status) } else { why };
+            let message =
+                if why.is_empty() { format!("it ended with status {}", output.status) } else { why };
             Err(Failure::new(message).value("rc", Val::Int(output.status.into())))
         }
         _ => Ok(Plan::ok()),

@@ -110,8 +110,7 @@ fn read(args: &Args, name: &str, cx: &PlanCx<'_>) -> Result<Text, Failure> {
     let path = cx.find("files", name)?;
     let bytes = std::fs::read(&path)
         .map_err(|e| Failure::new(format!("can't read the script {}: {e}", path.display())))?;
-    let (bytes, secret) =
-        if args.decrypt { cx.services.open_encrypted(&bytes)? } else { (bytes, false) };
+    let (bytes, secret) = if args.decrypt { cx.services.open_encrypted(&bytes)? } else { (bytes, false) };
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new(format!("the script {} is not text", path.display()))
             .help("copy a program to the host with `copy` and run it with `command`")

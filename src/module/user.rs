@@ -98,14 +98,15 @@ impl Module for User {
 
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let said = cx.target.query(Command::shell(look(&args.name))).await?;
-        let found = match said.status {
-            0 => Some(parse(&said.stdout_text()).ok_or_else(|| {
-                Failure::new(format!("the host's entry of {} can't be read", args.name))
-            })?),
-            2 => None,
-            127 => return Err(Failure::new("the host has no getent")),
-            other => return Err(Failure::new(format!("getent ended with status {other}"))),
-        };
+        let found =
+            match said.status {
+                0 => Some(parse(&said.stdout_text()).ok_or_else(|| {
+                    Failure::new(format!("the host's entry of {} can't be read", args.name))
+                })?),
+                2 => None,
+                127 => return Err(Failure::new("the host has no getent")),
+                other => return Err(Failure::new(format!("getent ended with status {other}"))),
+            };
         let plan = Plan::ok().value("name", args.name.as_str()).value("state", args.state.name());
         match (args.state, found) {
             (State::Absent, None) => Ok(plan),
@@ -276,7 +277,9 @@ fn changes(args: &Args, now: &Account) -> Vec<Step> {
     if let Some(shell) = args.shell.as_ref().filter(|s| **s != now.shell) {
         change("shell", pair("-s", shell), pair("-s", &now.shell));
     }
-    let is_new = |hash: &Text| now.hash.as_deref().map(|h| h.trim_start_matches('!')) != Some(hash.trim_start_matches('!'));
+    let is_new = |hash: &Text| {
+        now.hash.as_deref().map(|h| h.trim_start_matches('!')) != Some(hash.trim_start_matches('!'))
+    };
     if let Some(hash) = args.password.as_ref().filter(|h| is_new(h))
         && args.update_password == UpdatePassword::Always
     {

@@ -15,7 +15,7 @@ pub mod task;
 
 pub use keywords::{Keywords, Setting};
 pub use language::{FreeForm, Language, ModuleInfo};
-pub use loader::{IncludedRole, IncludedTasks, Loader, Vault};
+pub use loader::{AloneSection, IncludedRole, IncludedTasks, Loader, Vault};
 pub use play::{Order, Play, Playbook, Section, Strategy, VarsPrompt};
 pub use role::{Exports, Parent, Role};
 pub use task::{

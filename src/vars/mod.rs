@@ -27,7 +27,7 @@ mod scope;
 mod variables;
 
 pub use extra::extra_vars;
-pub use files::{Vault, load_vars_file, no_vault};
+pub use files::{Vault, check_vars_file, load_vars_file, no_vault};
 pub use host_vars::HostVars;
 pub use layers::{Layer, Layers};
 pub use magic::{PlayInfo, RoleInfo, RunInfo, TaskInfo};

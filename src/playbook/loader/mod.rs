@@ -5,6 +5,7 @@
 //! plays. [`Load`] is what one reading knows; [`Site`] what a list of tasks inherits.
 
 mod action;
+mod alone;
 mod fields;
 mod files;
 mod include;
@@ -24,6 +25,8 @@ use super::{
     Handler, IncludeRole, IncludeTasks, Item, Keywords, Language, Play, Playbook, Role, RoleFiles,
     StaticPath, Task,
 };
+
+pub use alone::Section as AloneSection;
 
 /// Opens an ansible-vault envelope; the error says why not, and never shows content.
 pub type Vault = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;

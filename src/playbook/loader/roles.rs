@@ -259,6 +259,7 @@ impl Load<'_> {
     /// the role that uses it.
     fn find_role(&mut self, name: &str, user: Option<&Role>, at: &Span) -> Option<(String, PathBuf)> {
         let mut places = vec![self.dir.join("roles"), self.playbook_dir.join("roles")];
+        // A project keeps `roles/` beside `playbooks/`.
         if self.playbook_dir.file_name().is_some_and(|name| name == "playbooks") {
             places.extend(self.playbook_dir.parent().map(|project| project.join("roles")));
         }

@@ -222,13 +222,16 @@ mod tests {
     #[test]
     fn wrong_password_and_damage_are_told_apart_where_they_can_be() {
         let text = encrypt(b"hello", &password("default", "right")).unwrap();
+        // The first digit of the second line, whatever the ciphertext makes it.
+        let (header, body) = text.split_once('\n').unwrap();
+        let damaged = format!("{header}\nz{}", &body[1..]);
         let cases: [(String, ErrorKind, &str); 7] = [
             (text.clone(), ErrorKind::NoKey, "tried: x, y"),
             (text.replacen(";1.1;", ";1.0;", 1), ErrorKind::Damaged, "format 1.0"),
             (text.replacen("AES256", "AES", 1), ErrorKind::Damaged, "cipher AES "),
             (text[..text.len() - 30].into(), ErrorKind::Damaged, "cut"),
             (text.lines().take(2).collect::<Vec<_>>().join("\n"), ErrorKind::Damaged, "cut"),
-            (text.replacen("\n3", "\nz", 1), ErrorKind::Damaged, "'z' in line 2"),
+            (damaged, ErrorKind::Damaged, "'z' in line 2"),
             ("hello".into(), ErrorKind::Damaged, "not an ansible-vault text"),
         ];
         for (text, kind, message) in cases {

@@ -1,0 +1,20 @@
+//! Every policy rule, one line each.
+
+mod change;
+mod env_edit_not_dotenv;
+mod literal_secret;
+mod rotation_without_backup;
+mod rotation_without_verification;
+
+use super::Rule;
+
+pub static RULES: &[&Rule] = &[
+    &env_edit_not_dotenv::RULE,
+    &literal_secret::RULE,
+    &rotation_without_backup::RULE,
+    &rotation_without_verification::RULE,
+];
+
+pub fn find(name: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.name == name).copied()
+}
