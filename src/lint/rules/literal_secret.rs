@@ -118,7 +118,7 @@ fn secret_by_shape(text: &str) -> Option<(&'static str, Range<usize>)> {
             let length: usize = text[start + prefix.len()..].chars().take_while(is_part).count();
             let end = start + prefix.len() + length;
             let tail = &text[start + prefix.len()..end];
-            let is_filler = tail.chars().all(|c| Some(c) == tail.chars().next()) || is_placeholder(tail);
+            let is_filler = tail.chars().all(|c| tail.starts_with(c)) || is_placeholder(tail);
             if is_start && length >= at_least && !is_filler {
                 return Some((what, start..end));
             }
