@@ -48,6 +48,12 @@ pub fn ensure() -> Result<Images> {
     })
 }
 
+/// Compose v2 alone.
+pub fn compose() -> Result<Compose> {
+    let _lock = exclusive()?;
+    apt::compose()
+}
+
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a build thread panicked"))?
 }
