@@ -39,7 +39,12 @@ pub fn is_secret_name(name: &str) -> bool {
     }
     match words.as_slice() {
         [.., before, last] if LAST_TWO.iter().any(|[a, b]| a == before && b == last) => true,
-        [.., last] => LAST.contains(&last.as_str()) || ["apikey", "privatekey"].contains(&last.as_str()),
+        [.., last] => {
+            let whole = ["apikey", "privatekey"].contains(&last.as_str());
+            // `PGPASSWORD`, `dbpassword`; but `nopassword`.
+            let joined = last.strip_suffix("password").is_some_and(|start| !VERBS.contains(&start));
+            LAST.contains(&last.as_str()) || whole || joined
+        }
         [] => false,
     }
 }
@@ -95,7 +100,8 @@ pub fn is_placeholder(value: &str) -> bool {
     let mut chars = small.chars();
     let one_char = chars.next().is_none_or(|first| !first.is_alphanumeric() && chars.all(|c| c == first));
     one_char
-        || ["<", "$", "{{", "{%", "%(", "@", "[", "(", "!"].iter().any(|start| value.starts_with(start))
+        || ["<", "$", "%(", "@", "[", "(", "!"].iter().any(|start| value.starts_with(start))
+        || ["{{", "{%"].iter().any(|open| value.contains(open))
         || WHOLE.contains(&small.as_str())
         || WORDS.iter().any(|word| small.contains(word))
         || is_path(value)
@@ -133,6 +139,7 @@ mod tests {
             "is",
             "age_identity",
             "password_",
+            "PGPASSWORD",
         ] {
             assert_eq!(is_secret_name(name), name != "is", "{name}");
         }
@@ -148,6 +155,7 @@ mod tests {
             "secrets",
             "ask_pass",
             "no_password",
+            "nopassword",
             "private_key_file",
             "key",
         ] {
@@ -166,6 +174,7 @@ mod tests {
             "<password>",
             "${DB_PASSWORD}",
             "{{ x }}",
+            "nonsense-{{ 9999 | random }}",
             "changeme",
             "CHANGE_ME_NOW",
             "********",

@@ -38,7 +38,7 @@ pub fn credential_change(visit: &Visit) -> Option<String> {
 
 /// The credential that a `dotenv` task writes. A key that only the run can tell is taken for one:
 /// that is what the module is for.
-fn env_keys(visit: &Visit) -> Option<String> {
+pub fn env_keys(visit: &Visit) -> Option<String> {
     match visit.arg(&["key", "name"])? {
         Val::Text(key) => match visit.known_texts(key) {
             Some(keys) => keys.into_iter().find(|key| is_credential(key)),

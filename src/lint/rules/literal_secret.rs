@@ -7,6 +7,8 @@ use crate::lint::{Found, Project, Rule};
 use crate::module::registry;
 use crate::source::{Severity, Span, Val};
 
+use super::change::env_keys;
+
 pub static RULE: Rule = Rule {
     name: "literal-secret",
     severity: Severity::Error,
@@ -14,7 +16,7 @@ pub static RULE: Rule = Rule {
     why: "\
 What is in a repository is known to all who can read it, for ever. Secrets belong into an encrypted file \
 (`seqn-play secret edit FILE`), a prompt, or stay on the host. A secret is found by the argument that holds it \
-(`value` of `dotenv`), by its name (`db_password`, `API_TOKEN`), by its shape (`sk_live_…`, `whsec_…`, an age or PEM \
+(`password` of `postgresql_user`, `value` of `dotenv` unless its key is one like `LOG_LEVEL`), by its name (`db_password`, `API_TOKEN`), by its shape (`sk_live_…`, `whsec_…`, an age or PEM \
 private key, a password in a URL). Templates and placeholders (`<password>`, `changeme`) don't count. The text itself is \
 never shown.",
     bad: BAD,
@@ -54,6 +56,10 @@ fn check(project: &Project, found: &mut Found) {
     for visit in &project.tasks {
         let Some(call) = visit.call() else { continue };
         let Some(module) = registry::find(&call.canonical) else { continue };
+        // What `dotenv` writes is as secret as its key says.
+        if visit.module() == "dotenv" && env_keys(visit).is_none() {
+            continue;
+        }
         for name in module.secret_args {
             if let Some(value) = call.args.get(name) {
                 literal_argument(name, module.name, value, found);
@@ -66,9 +72,6 @@ fn literal_argument(name: &str, module: &str, value: &Val, found: &mut Found) {
     match value {
         Val::Text(text) => {
             if let Some(origin) = text.origin().filter(|_| !text.is_secret() && !is_placeholder(text)) {
-                if text.is_template() {
-                    return;
-                }
                 let message = format!("`{name}` of `{module}` is a secret, and its value is written here");
                 found.add_hidden(message, origin, HELP);
             }
@@ -139,7 +142,7 @@ fn password_in_url(text: &str) -> Option<Range<usize>> {
         let (login, _) = authority.rsplit_once('@')?;
         let (user, password) = login.split_once(':')?;
         let from = start + user.len() + 1;
-        (!is_placeholder(password) && !password.contains("{{")).then_some(from..from + password.len())
+        (!is_placeholder(password)).then_some(from..from + password.len())
     })
 }
 
@@ -170,8 +173,7 @@ fn password_in_sql(text: &str) -> Option<Range<usize>> {
         let value = &text[start..start + length];
         let is_verifier = value.starts_with("SCRAM-SHA-256$");
         let is_sql = small.contains("alter ") || small.contains("create ");
-        (is_sql && !is_verifier && !is_placeholder(value) && !value.contains("{{"))
-            .then_some(start..start + length)
+        (is_sql && !is_verifier && !is_placeholder(value)).then_some(start..start + length)
     })
 }
 

@@ -199,9 +199,10 @@ fn mistakes_in_plays_are_shown_with_their_place() {
             "error[unknown-keyword]: `task` is not a keyword of a play\n  --> site.yml:2:3\n   |\n 2 |   task: []\n   |   ^^^^\n   = help: did you mean `tasks`?\n",
         ),
         ("- hosts: all\n  when: x\n", "error[unknown-keyword]: `when` is not a keyword of a play\n"),
+        ("- hosts: all\n  strategy: debug\n", "error[unsupported]: the debug strategy is not supported"),
         (
             "- hosts: all\n  strategy: free\n",
-            "error[unsupported]: only the linear strategy is supported yet\n  --> site.yml:2:13\n",
+            "warning[strategy]: `free` runs as `linear`: hosts wait for each other after every task\n  --> site.yml:2:13\n",
         ),
         (
             "- hosts: all\n  strategy: lineer\n",
@@ -209,7 +210,7 @@ fn mistakes_in_plays_are_shown_with_their_place() {
         ),
         (
             "- hosts: all\n  strategy: '{{ s }}'\n  vars: {s: free}\n",
-            "error[unsupported]: only the linear strategy is supported yet\n  --> site.yml:2:13\n",
+            "warning[strategy]: `free` runs as `linear`: hosts wait for each other after every task\n  --> site.yml:2:13\n",
         ),
         ("- hosts: all\n  order: up\n", "error[wrong-type]: `order` must be one of: inventory, "),
         (
