@@ -255,7 +255,7 @@ fn standin() -> Result<PathBuf> {
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-        .args(["build", "--quiet", "--locked", "--bin", "seqn-standin"])
+        .args(["build", "--quiet", "--locked", "--no-default-features", "--bin", "seqn-standin"])
         // Naming the target keeps the flags away from build scripts.
         .args(["--target", host])
         .arg("--manifest-path")
