@@ -10,13 +10,13 @@ use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
 use super::connections::{Observer, Route};
-use super::{download, upload};
 use super::script::{self, INLINE};
 use super::shell::Shell;
 use super::{
     Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
     Stat, Stream,
 };
+use super::{download, upload};
 
 /// What was said to a host. Bytes without the transport's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]

@@ -25,7 +25,8 @@ pub async fn send(
         message: format!("{why}; {path} on the host is as it was"),
         help: None,
     };
-    let lost = |why: String| error(RemoteErrorKind::Unreachable, format!("the upload of {path} was cut: {why}"));
+    let lost =
+        |why: String| error(RemoteErrorKind::Unreachable, format!("the upload of {path} was cut: {why}"));
     let local = |e: std::io::Error| error(RemoteErrorKind::Refused, format!("can't upload {path}: {e}"));
     let mut file = match content {
         Content::Operator { path, .. } => Some(tokio::fs::File::open(path).await.map_err(local)?),

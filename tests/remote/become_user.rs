@@ -37,12 +37,8 @@ impl Users {
             return None;
         }
         let id = std::process::id();
-        let users = Users {
-            from: format!("seqnf{id}"),
-            to: format!("seqnt{id}"),
-            files: Vec::new(),
-            _alone: alone,
-        };
+        let users =
+            Users { from: format!("seqnf{id}"), to: format!("seqnt{id}"), files: Vec::new(), _alone: alone };
         for user in [&users.from, &users.to] {
             let made = Process::new("useradd").args(["-m", "-s", "/bin/sh", user]).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -257,7 +253,8 @@ fn many_users_of_one_host() {
     let Some(mut users) = Users::new("sudo") else { return };
     users.sudoers("FROM ALL=(ALL) NOPASSWD: ALL\n");
     let Some(sshd) = Sshd::start(Sh::Dash) else { return };
-    let who = ["root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "uucp", "backup", "root"];
+    let who =
+        ["root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "uucp", "backup", "root"];
     for transport in both() {
         let connection = login(&sshd, &users, transport);
         within(60, async {

@@ -197,16 +197,15 @@ fn wrong_keys_and_passwords() {
             private_key: None,
             ..connection.clone()
         };
-        let error = refused(&password("wr0ng"), &["refused the login with the password", "Permission denied"]);
+        let error =
+            refused(&password("wr0ng"), &["refused the login with the password", "Permission denied"]);
         assert!(!format!("{error:?}").contains("wr0ng"));
         works(&password("open sesame"));
         let nobody = Connection { user: Some("nobody else".into()), ..connection.clone() };
         refused(&nobody, &["refused the login"]);
     }
-    let native = |key: &Path| Connection {
-        private_key: Some(key.into()),
-        ..harmed.connection(TransportKind::Native)
-    };
+    let native =
+        |key: &Path| Connection { private_key: Some(key.into()), ..harmed.connection(TransportKind::Native) };
     refused(&native(&locked), &["is protected by a passphrase and not in the agent"]);
     refused(&native(&harmed.path("nowhere")), &["there is no key"]);
 }
@@ -299,11 +298,7 @@ fn a_key_and_a_password() {
 }
 
 /// A connected target on a runtime of its own, and what it may take.
-fn connected(
-    harmed: &Harmed,
-    transport: TransportKind,
-    run: impl AsyncFnOnce(&Target),
-) {
+fn connected(harmed: &Harmed, transport: TransportKind, run: impl AsyncFnOnce(&Target)) {
     within(60, async {
         let connections = Connections::new();
         let target = connections.target("host", &harmed.connection(transport)).await.unwrap();
@@ -385,9 +380,12 @@ fn a_connection_that_is_cut() {
         assert_eq!(fs::read_to_string(harmed.path("to")).unwrap(), "old");
         // The part that came is taken away by the host itself.
         let end = Instant::now() + Duration::from_secs(5);
-        let left = || fs::read_dir(harmed.dir.path()).unwrap().flatten().any(|e| {
-            e.file_name().to_string_lossy().starts_with(".seqn")
-        });
+        let left = || {
+            fs::read_dir(harmed.dir.path())
+                .unwrap()
+                .flatten()
+                .any(|e| e.file_name().to_string_lossy().starts_with(".seqn"))
+        };
         while left() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -524,7 +522,8 @@ fn a_full_disk() {
                 assert_eq!(fs::read_to_string(&path).unwrap(), "old");
             }
             fs::remove_file(mount.0.path().join("filler")).unwrap();
-            let names: Vec<_> = fs::read_dir(mount.0.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+            let names: Vec<_> =
+                fs::read_dir(mount.0.path()).unwrap().flatten().map(|e| e.file_name()).collect();
             assert_eq!(names, ["file"], "no part is left");
             target.apply(&write(&path, Content::Text("new".into()))).await.unwrap();
         });

@@ -218,7 +218,9 @@ async fn names_are_only_names(host: &Target, dir: &Path) {
             host.apply(&write(&link, bytes(b"through the link"))).await.unwrap();
             assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(std::fs::read(&path).unwrap(), b"through the link", "{name:?}");
-            host.apply(&Effect::Remove { path: link.to_str().unwrap().into(), recurse: false }).await.unwrap();
+            host.apply(&Effect::Remove { path: link.to_str().unwrap().into(), recurse: false })
+                .await
+                .unwrap();
             let moved = dir.join("moved");
             let effect = Effect::Rename { from: text.into(), path: moved.to_str().unwrap().into() };
             host.apply(&effect).await.unwrap();

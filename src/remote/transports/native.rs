@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::keys::PublicKeyOrCertificate;
 use russh::client::{Config, DisconnectReason, Handle, Handler};
+use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey};
 use russh::{ChannelOpenFailure, Disconnect, MethodSet, Preferred, SshId};
 use tokio::net::TcpStream;
@@ -62,7 +62,8 @@ impl Client {
             told: told.clone(),
         };
         let limit = options.timeout.max(Duration::from_secs(5));
-        let shaken = tokio::time::timeout(limit, russh::client::connect_stream(config, stream, watcher)).await;
+        let shaken =
+            tokio::time::timeout(limit, russh::client::connect_stream(config, stream, watcher)).await;
         let mut handle = match shaken {
             Err(_) => return Err(explain::no_answer(connection, limit.as_secs())),
             Ok(Err(e)) => {
@@ -275,9 +276,7 @@ impl Watcher {
                 self.told.key_changed.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            (Verdict::Changed(line), _) => {
-                Err(explain::changed_host_key(connection, Some(&line.place())))
-            }
+            (Verdict::Changed(line), _) => Err(explain::changed_host_key(connection, Some(&line.place()))),
             (Verdict::Unknown(_), Strict::No) => Ok(()),
             (Verdict::Unknown(_), Strict::AcceptNew) => {
                 let Some(file) = &self.learn_in else { return Ok(()) };

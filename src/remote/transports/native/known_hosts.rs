@@ -81,13 +81,7 @@ fn parse(text: &str, file: &Path, name: &str, known: &mut Vec<Known>) {
             continue;
         }
         if let Ok(key) = STANDARD.decode(key) {
-            known.push(Known {
-                kind: kind.into(),
-                key,
-                revoked,
-                file: file.to_path_buf(),
-                line: index + 1,
-            });
+            known.push(Known { kind: kind.into(), key, revoked, file: file.to_path_buf(), line: index + 1 });
         }
     }
 }
@@ -145,8 +139,7 @@ pub fn learn(file: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut file =
-        std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+    let mut file = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
     let mut last = [b'\n'];
     if file.seek(SeekFrom::End(-1)).is_ok() {
         file.read_exact(&mut last)?;

@@ -121,7 +121,9 @@ impl<'a> Login<'a> {
         let tried = if self.notes.is_empty() { what.to_string() } else { self.notes.join("; ") };
         let error = explain::no_connection(self.connection, &format!("{why} during the login ({tried})"));
         match why.to_lowercase().contains("too many") {
-            true => error.with_help("name the one right key: --private-key, or IdentitiesOnly and IdentityFile"),
+            true => {
+                error.with_help("name the one right key: --private-key, or IdentitiesOnly and IdentityFile")
+            }
             false => error,
         }
     }
@@ -324,10 +326,8 @@ impl Identity {
     /// `None`: there is no such file.
     fn load(path: &Path) -> Result<Option<Identity>, String> {
         use std::os::unix::fs::MetadataExt;
-        let beside = path.with_file_name(format!(
-            "{}.pub",
-            path.file_name().unwrap_or_default().to_string_lossy()
-        ));
+        let beside =
+            path.with_file_name(format!("{}.pub", path.file_name().unwrap_or_default().to_string_lossy()));
         let public = || PublicKey::read_openssh_file(&beside).ok();
         let name = path.display().to_string();
         let text = match std::fs::metadata(path).and_then(|m| Ok((m, std::fs::read(path)?))) {
@@ -352,7 +352,9 @@ impl Identity {
             return Ok(Some(Identity { path: name, public, private }));
         }
         match decode_secret_key(text, None) {
-            Ok(key) => Ok(Some(Identity { path: name, public: key.public_key().clone(), private: Some(key) })),
+            Ok(key) => {
+                Ok(Some(Identity { path: name, public: key.public_key().clone(), private: Some(key) }))
+            }
             Err(russh::keys::Error::KeyIsEncrypted) => match public() {
                 Some(public) => Ok(Some(Identity { path: name, public, private: None })),
                 None => Err("it is protected by a passphrase (ssh-add it to an agent)".into()),

@@ -23,7 +23,10 @@ impl Surroundings {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let account = account();
         Surroundings {
-            home: set("HOME").map(PathBuf::from).or(account.as_ref().map(|a| a.1.clone())).unwrap_or_default(),
+            home: set("HOME")
+                .map(PathBuf::from)
+                .or(account.as_ref().map(|a| a.1.clone()))
+                .unwrap_or_default(),
             user: account
                 .map(|a| a.0)
                 .or(set("USER").map(|user| user.to_string_lossy().into_owned()))
@@ -42,13 +45,8 @@ fn account() -> Option<(String, PathBuf)> {
     unsafe {
         let mut entry: libc::passwd = std::mem::zeroed();
         let mut found = std::ptr::null_mut();
-        let status = libc::getpwuid_r(
-            libc::getuid(),
-            &mut entry,
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &mut found,
-        );
+        let status =
+            libc::getpwuid_r(libc::getuid(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found);
         if status != 0 || found.is_null() {
             return None;
         }
@@ -171,7 +169,9 @@ impl Options {
         let agent = match settings.get("identityagent") {
             None | Some("SSH_AUTH_SOCK") => around.agent.clone(),
             Some(none) if none.eq_ignore_ascii_case("none") => None,
-            Some(variable) if variable.starts_with('$') => std::env::var_os(&variable[1..]).map(PathBuf::from),
+            Some(variable) if variable.starts_with('$') => {
+                std::env::var_os(&variable[1..]).map(PathBuf::from)
+            }
             Some(path) => Some(PathBuf::from(expand(path, &host, port, &user)?)),
         };
         let seconds = |keyword: &str| -> Result<Option<Duration>, String> {

@@ -69,13 +69,19 @@ fn nothing_said() {
 fn the_first_value_counts() {
     let mut setting = Setting::new(
         &[
-            (".ssh/config", "Host db*\n  User config\n  Port 2200\nHost *\n  User late\n  HostName %h.example.com\n"),
+            (
+                ".ssh/config",
+                "Host db*\n  User config\n  Port 2200\nHost *\n  User late\n  HostName %h.example.com\n",
+            ),
             ("etc/ssh_config", "Port 2300\nIdentityFile ~/.ssh/system_%r\n"),
         ],
         &["-o", "Port=2100", "-oConnectTimeout=3"],
     );
     let options = setting.options().unwrap();
-    assert_eq!((options.host.as_str(), options.port, options.user.as_str()), ("db1.example.com", 2100, "config"));
+    assert_eq!(
+        (options.host.as_str(), options.port, options.user.as_str()),
+        ("db1.example.com", 2100, "config")
+    );
     assert_eq!(options.known_as, "[db1.example.com]:2100");
     assert_eq!(options.known_without_port.as_deref(), Some("db1.example.com"));
     assert_eq!(options.identity_files, [setting.home(".ssh/system_config")]);

@@ -219,7 +219,9 @@ impl Settings {
         while let Some(argument) = rest.next() {
             let mut letters = argument.strip_prefix('-').unwrap_or_default().chars();
             if letters.as_str().is_empty() {
-                return Err(format!("the built-in SSH client doesn't understand the ssh argument {argument}"));
+                return Err(format!(
+                    "the built-in SSH client doesn't understand the ssh argument {argument}"
+                ));
             }
             while let Some(letter) = letters.next() {
                 if "46".contains(letter) {
@@ -322,7 +324,8 @@ impl Settings {
                     ));
                 }
             };
-            let patterns = criteria.next().ok_or_else(|| format!("{place}: Match {criterion} has no value"))?;
+            let patterns =
+                criteria.next().ok_or_else(|| format!("{place}: Match {criterion} has no value"))?;
             all &= pattern::any(patterns.split(','), text) != negated;
         }
         Ok(all)
