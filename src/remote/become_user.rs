@@ -124,10 +124,12 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
             return Err(failure(wanted, "the password is wrong".into()));
         }
     }
-    match turn {
-        Turn::Ready if send(&mut channel, words.go.as_bytes()).await.is_ok() => Ok(Attempt::Open(channel)),
-        _ => Ok(Attempt::Refused(seen)),
+    if let Turn::Ready = turn
+        && send(&mut channel, words.go.as_bytes()).await.is_ok()
+    {
+        return Ok(Attempt::Open(channel));
     }
+    Ok(Attempt::Refused(seen))
 }
 
 /// One line to the other side.

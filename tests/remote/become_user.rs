@@ -40,9 +40,10 @@ impl Users {
         let users =
             Users { from: format!("seqnf{id}"), to: format!("seqnt{id}"), files: Vec::new(), _alone: alone };
         for user in [&users.from, &users.to] {
-            let made = Process::new("useradd").args(["-m", "-s", "/bin/sh", user]).output().unwrap();
+            let made =
+                Process::new(find("useradd").unwrap()).args(["-m", "-s", "/bin/sh", user]).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            let mut set = Process::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
+            let mut set = Process::new(find("chpasswd").unwrap()).stdin(Stdio::piped()).spawn().unwrap();
             writeln!(set.stdin.take().unwrap(), "{user}:{PASSWORD}").unwrap();
             assert!(set.wait().unwrap().success());
         }
@@ -76,13 +77,18 @@ impl Drop for Users {
         for user in [&self.from, &self.to] {
             // A process of a session may need a moment to notice its end.
             while Instant::now() < end {
-                let gone = Process::new("userdel").args(["-r", user]).stderr(Stdio::null()).status();
+                let gone =
+                    Process::new(find("userdel").unwrap()).args(["-r", user]).stderr(Stdio::null()).status();
                 if gone.is_ok_and(|s| s.code() != Some(8)) {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(100));
             }
-            Process::new("userdel").args(["-f", "-r", user]).stderr(Stdio::null()).status().ok();
+            Process::new(find("userdel").unwrap())
+                .args(["-f", "-r", user])
+                .stderr(Stdio::null())
+                .status()
+                .ok();
         }
     }
 }

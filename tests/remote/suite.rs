@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use seqn_play::remote::{
@@ -95,9 +96,9 @@ async fn streams_and_statuses(host: &Target) {
 
 async fn late_output_stays_where_it_belongs(host: &Target) {
     let began = Instant::now();
-    assert_eq!(sh(host, "(sleep 1; echo late; echo late >&2) & echo first").await.stdout_text(), "first\n");
-    assert!(began.elapsed() < Duration::from_millis(900), "a child that is left behind isn't waited for");
-    let said = sh(host, "sleep 1.3; echo second").await;
+    assert_eq!(sh(host, "(sleep 2; echo late; echo late >&2) & echo first").await.stdout_text(), "first\n");
+    assert!(began.elapsed() < Duration::from_millis(1900), "a child that is left behind isn't waited for");
+    let said = sh(host, "sleep 2.3; echo second").await;
     assert_eq!((said.stdout_text(), said.stderr_text()), ("second\n".into(), String::new()));
 }
 
@@ -111,18 +112,22 @@ async fn output_is_bounded(host: &Target) {
 }
 
 async fn a_command_out_of_time_is_ended_with_its_children(host: &Target) {
+    // Not those of another test at the same time.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let own = u64::from(std::process::id()) * 100 + NEXT.fetch_add(1, Ordering::Relaxed);
     let began = Instant::now();
-    let command = Command::shell("sleep 98.7654 & sleep 98.7654; echo never").timeout(Duration::from_secs(1));
+    let script = format!("sleep 98.{own} & sleep 98.{own}; echo never");
+    let command = Command::shell(script).timeout(Duration::from_secs(1));
     let said = host.apply(&Effect::Run(command)).await.unwrap();
     assert!(said.status != 0 && said.stdout.is_empty(), "{said:?}");
     assert!(began.elapsed() < Duration::from_secs(5));
     // One that is in time keeps its streams and its status, and nothing stays to watch it.
-    let command = Command::shell("cat; echo e >&2; exit 7").stdin("in").timeout(Duration::from_secs(87));
+    let command = Command::shell("cat; echo e >&2; exit 7").stdin("in").timeout(Duration::from_secs(own));
     let said = host.apply(&Effect::Run(command)).await.unwrap();
     assert_eq!((said.status, said.stdout_text(), said.stderr_text()), (7, "in".into(), "e\n".into()));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    for word in ["98.7654", "sleep\u{0}87\u{0}"] {
-        assert!(!running(word), "`{word}` still runs");
+    for words in [format!("98.{own}"), format!("sleep\0{own}\0")] {
+        assert!(!running(&words), "`{words}` still runs");
     }
 }
 
