@@ -12,7 +12,7 @@ use seqn_play::remote::{Effect, TransportKind};
 use staging::sandbox::{SshConfig, SshServer, generate_key};
 use tokio::io::AsyncReadExt;
 
-use crate::fixture::{connection, find, free_port, is_root, key_pair, public, run, skip, within};
+use crate::fixture::{Running, connection, find, free_port, is_root, key_pair, public, run, skip, within};
 use crate::suite::{bytes, sh, write};
 
 /// Both ways over SSH, or the one that is possible here.
@@ -242,7 +242,9 @@ fn an_agent() {
     let locked = key_pair(harmed.dir.path(), "locked", "ed25519", "");
     let with_its_key = Harmed::with(|config| config.authorized_keys = vec![public(&locked).parse().unwrap()]);
     let socket = harmed.path("agent");
-    let mut running = std::process::Command::new(agent).args(["-D", "-a"]).arg(&socket).spawn().unwrap();
+    let mut command = std::process::Command::new(agent);
+    command.args(["-D", "-a"]).arg(&socket).stdout(std::process::Stdio::null());
+    let _running = Running(command.spawn().unwrap());
     let end = Instant::now() + Duration::from_secs(5);
     while !socket.exists() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(10));
@@ -251,25 +253,16 @@ fn an_agent() {
         .args(["-q", locked.to_str().unwrap()])
         .env("SSH_AUTH_SOCK", &socket)
         .status();
+    assert!(added.unwrap().success());
     // Now only the agent can sign with it.
     run("ssh-keygen", &["-q", "-p", "-N", "a passphrase", "-f", locked.to_str().unwrap()]);
-    let results: Vec<_> = transports()
-        .into_iter()
-        .flat_map(|transport| {
-            [None, Some(locked.clone())].map(|private_key| {
-                let mut connection = with_its_key.connection(transport);
-                let place = format!("IdentityAgent={}", socket.display());
-                connection.ssh_args.splice(0..0, ["-o".to_string(), place]);
-                connection.private_key = private_key;
-                reach(&connection)
-            })
-        })
-        .collect();
-    running.kill().ok();
-    running.wait().ok();
-    assert!(added.unwrap().success());
-    for result in results {
-        assert_eq!(result.map_err(|e| e.message), Ok("ok\n".into()));
+    for transport in transports() {
+        for private_key in [None, Some(locked.clone())] {
+            let mut connection = with_its_key.connection(transport);
+            let place = format!("IdentityAgent={}", socket.display());
+            connection.ssh_args.splice(0..0, ["-o".to_string(), place]);
+            works(&Connection { private_key, ..connection });
+        }
     }
 }
 
@@ -569,4 +562,18 @@ fn a_full_disk() {
         });
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     }
+}
+
+/// Whatever stands between ssh and the host.
+#[test]
+fn a_proxy_that_hangs() {
+    if find("ssh").is_none() {
+        return skip("there is no ssh on this machine");
+    }
+    let mut connection = Harmed::new().connection(TransportKind::Ssh);
+    connection.timeout = Duration::from_secs(1);
+    connection.ssh_args.extend(["-o", "ProxyCommand=sleep 33"].map(String::from));
+    let began = Instant::now();
+    refused(&connection, &["no answer within"]);
+    assert!(began.elapsed() < Duration::from_secs(30));
 }

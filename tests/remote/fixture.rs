@@ -168,6 +168,16 @@ impl Sshd {
     }
 }
 
+/// A process that ends with this value.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.child.kill().ok();
@@ -244,7 +254,8 @@ pub fn in_a_process(test: &str, environment: &[(&str, &str)]) -> String {
 /// Runs `future` on a runtime of its own, and fails rather than hang.
 pub fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let result = runtime.block_on(tokio::time::timeout(Duration::from_secs(seconds), future));
+    let limit = Duration::from_secs(seconds);
+    let result = runtime.block_on(async { tokio::time::timeout(limit, future).await });
     runtime.shutdown_timeout(Duration::from_secs(2));
     result.unwrap_or_else(|_| panic!("it took more than {seconds} s"))
 }

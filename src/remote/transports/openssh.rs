@@ -17,6 +17,9 @@ use crate::remote::connections::{Connection, FREE, Link, MOST_CHANNELS, OPEN};
 use crate::remote::shell::Channel;
 use crate::remote::{RemoteError, RemoteErrorKind, Stream};
 
+/// How long to wait for what an ssh that ended still has to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A running master connection.
 pub struct Master {
     session: Arc<openssh::Session>,
@@ -94,9 +97,11 @@ impl Master {
                 })
             }
             Err(status) => {
-                stderr.read_to_end(&mut said).await.ok();
+                child.start_kill().ok();
+                // A ProxyCommand may hold the pipe for longer than ssh lives.
+                tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut said)).await.ok();
                 let said = String::from_utf8_lossy(&said).trim().to_string();
-                Err(explain(connection, &said, status.is_none()))
+                Err(explain(connection, &said, status.is_none().then_some(limit)))
             }
         }
     }
@@ -170,8 +175,8 @@ fn master_command(connection: &Connection, socket: &Path) -> Command {
     command
 }
 
-/// What ssh said, in words that tell what to do.
-fn explain(connection: &Connection, said: &str, timed_out: bool) -> RemoteError {
+/// What ssh said, in words that tell what to do. With `gave_up`: it did not end within that time.
+fn explain(connection: &Connection, said: &str, gave_up: Option<Duration>) -> RemoteError {
     if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         // `Offending ED25519 key in FILE:LINE`
         let offending = said.lines().find_map(|l| l.strip_prefix("Offending ")?.split_once(" in "));
@@ -196,8 +201,11 @@ fn explain(connection: &Connection, said: &str, timed_out: bool) -> RemoteError 
     let what = match said {
         s if s.contains("Connection refused") => "nothing listens there (connection refused)",
         s if s.contains("Could not resolve") => "the name can't be resolved",
-        s if s.contains("timed out") || timed_out => {
+        s if s.contains("timed out") => {
             return explain::no_answer(connection, connection.timeout.as_secs());
+        }
+        _ if gave_up.is_some() => {
+            return explain::no_answer(connection, gave_up.unwrap_or_default().as_secs());
         }
         "" => "ssh ended without a word",
         other => other,
