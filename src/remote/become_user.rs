@@ -50,8 +50,9 @@ pub struct Become {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the method is run on the host.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Way {
+    #[default]
     /// On the three pipes of the channel.
     Pipes,
     /// The same, but with a terminal of its own, because the method insists on one.
@@ -67,7 +68,7 @@ enum Way {
 pub async fn open(link: &dyn Link, wanted: &Become) -> Result<Channel, RemoteError> {
     let mut refusal = match attempt(link, wanted, Way::Pipes).await? {
         Attempt::Open(channel) => return Ok(channel),
-        Attempt::Refused(seen) if seen.wants_terminal() && wanted.method != BecomeMethod::Su => seen,
+        Attempt::Refused(seen) if seen.wants_terminal(wanted) => seen,
         Attempt::Refused(seen) => return Err(seen.refusal(wanted)),
     };
     let ways: &[Way] = match wanted.password {
@@ -101,7 +102,7 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
             channel
         }
     };
-    let mut seen = Seen::default();
+    let mut seen = Seen { way, ..Seen::default() };
     let mut turn = seen.wait(&mut channel, &words, wanted.method).await;
     if let Turn::Prompt = turn {
         let Some(password) = &wanted.password else {
@@ -118,6 +119,7 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
         if sent.is_err() {
             return Ok(Attempt::Refused(seen));
         }
+        seen.asked = true;
         seen.forget_prompt();
         turn = seen.wait(&mut channel, &words, wanted.method).await;
         if let Turn::Prompt = turn {
@@ -215,6 +217,8 @@ struct Seen {
     out: Vec<u8>,
     err: Vec<u8>,
     timed_out: bool,
+    asked: bool,
+    way: Way,
 }
 
 impl Seen {
@@ -265,11 +269,16 @@ impl Seen {
     }
 
     /// Whether it refused only because there is no terminal.
-    fn wants_terminal(&self) -> bool {
+    fn wants_terminal(&self, wanted: &Become) -> bool {
         let said = String::from_utf8_lossy(&self.err).to_lowercase();
+        // doas asks PAM, which can't ask anybody and then says this.
+        let silent = wanted.method == BecomeMethod::Doas && wanted.password.is_some() && !self.asked;
+        if self.way == Way::Pipes && silent && said.contains("authentication fail") {
+            return true;
+        }
         ["must have a tty", "a terminal is required", "a tty is required", "no tty present"]
             .iter()
-            .any(|words| said.contains(words))
+            .any(|words| wanted.method != BecomeMethod::Su && said.contains(words))
     }
 
     fn refusal(&self, wanted: &Become) -> RemoteError {
@@ -293,7 +302,7 @@ impl Seen {
             return failure(wanted, "it asks for a password and none was given".into())
                 .with_help("give it with -K, or set ansible_become_password in an encrypted file");
         }
-        if self.wants_terminal() {
+        if self.wants_terminal(wanted) {
             return failure(wanted, format!("{name} on this host insists on a terminal")).with_help(
                 "allow it without one there (Defaults !requiretty), or use another become method",
             );

@@ -218,9 +218,10 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         Program::Shell { script, executable } => {
             let name = executable.rsplit('/').next().unwrap_or(executable);
             if script.is_secret() && SHELLS.contains(&name) {
-                // A pipe, not a here-document: some shells keep those in /tmp.
+                // A pipe, not a here-document: some shells keep those in /tmp. Every descriptor
+                // stands at the command: mksh gives no other above 2 to a program.
                 format!(
-                    "{{ exec 4<&0; {script} | {{ exec 3<&0 0<&4 4<&-; {exe} -c 'eval \"$(cat <&3)\" 3<&-'; }}; }}",
+                    "{{ exec 4<&0; {script} | {exe} -c 'eval \"$(cat <&3)\" 3<&-' 3<&0 0<&4 4<&-; }}",
                     exe = quote(executable),
                     script = decoded(script.as_bytes())
                 )

@@ -66,7 +66,7 @@ fn walk(dir: &Path) -> Vec<String> {
 
 /// Else the rest of the suite would show nothing.
 async fn its_sh_is(host: &Target, name: &str) {
-    let said = host.probe(Command::argv(["sh", "-c", "readlink /proc/$$/exe"])).await.unwrap();
+    let said = host.probe(Command::argv(["sh", "-c", "readlink /proc/$$/exe; :"])).await.unwrap();
     assert!(said.stdout_text().trim_end().ends_with(&format!("/{name}")), "{}", said.stdout_text());
 }
 
@@ -82,7 +82,7 @@ async fn streams_and_statuses(host: &Target) {
     assert_eq!(said.stdout_text(), "given\n\n");
     // Nothing of the protocol is on a command's input.
     assert_eq!(sh(host, "cat; echo end").await.stdout_text(), "end\n");
-    let mut command = Command::shell("echo \"$GREETING\"; pwd; umask").chdir("/usr");
+    let mut command = Command::shell("printf '%s\\n' \"$GREETING\"; pwd; umask").chdir("/usr");
     command.env.push(("GREETING".into(), "it's \"me\" \\n $HOME".into()));
     command.umask = Some("027".into());
     let said = host.apply(&Effect::Run(command)).await.unwrap();

@@ -58,6 +58,9 @@ impl Master {
                 .with_help("install the OpenSSH client, or use the built-in one: -c native"),
             _ => unreachable(format!("can't start ssh: {e}")),
         })?;
+        if let (Some(askpass), Some(pid)) = (&askpass, child.id()) {
+            askpass.answer_only(pid);
+        }
         let Some(mut stderr) = child.stderr.take() else {
             return Err(unreachable("ssh was started without pipes".into()));
         };
