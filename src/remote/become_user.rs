@@ -71,9 +71,10 @@ pub async fn open(link: &dyn Link, wanted: &Become) -> Result<Channel, RemoteErr
         Attempt::Refused(seen) if seen.wants_terminal(wanted) => seen,
         Attempt::Refused(seen) => return Err(seen.refusal(wanted)),
     };
-    let ways: &[Way] = match wanted.password {
-        Some(_) => &[Way::Terminal, Way::TerminalAsks],
-        None => &[Way::Terminal],
+    let ways: &[Way] = match (&wanted.password, wanted.method) {
+        (Some(_), BecomeMethod::Doas) => &[Way::TerminalAsks],
+        (Some(_), _) => &[Way::Terminal, Way::TerminalAsks],
+        (None, _) => &[Way::Terminal],
     };
     for way in ways {
         match attempt(link, wanted, *way).await? {
@@ -119,7 +120,6 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
         if sent.is_err() {
             return Ok(Attempt::Refused(seen));
         }
-        seen.asked = true;
         seen.forget_prompt();
         turn = seen.wait(&mut channel, &words, wanted.method).await;
         if let Turn::Prompt = turn {
@@ -161,7 +161,11 @@ fn command(wanted: &Become, words: &Words, way: Way) -> String {
     );
     let user = quote(&wanted.user);
     let exe = wanted.exe.clone().unwrap_or_else(|| wanted.method.name().to_string());
-    let ask = wanted.password.is_some() && way != Way::Terminal;
+    let ask = match wanted.method {
+        // It never takes a password from a pipe.
+        BecomeMethod::Doas => way == Way::TerminalAsks,
+        _ => wanted.password.is_some() && way != Way::Terminal,
+    };
     match wanted.method {
         BecomeMethod::Sudo => {
             let flags = wanted.flags.clone().unwrap_or_else(|| "-H".into());
@@ -217,7 +221,6 @@ struct Seen {
     out: Vec<u8>,
     err: Vec<u8>,
     timed_out: bool,
-    asked: bool,
     way: Way,
 }
 
@@ -271,10 +274,9 @@ impl Seen {
     /// Whether it refused only because there is no terminal.
     fn wants_terminal(&self, wanted: &Become) -> bool {
         let said = String::from_utf8_lossy(&self.err).to_lowercase();
-        // doas asks PAM, which can't ask anybody and then says this.
-        let silent = wanted.method == BecomeMethod::Doas && wanted.password.is_some() && !self.asked;
-        if self.way == Way::Pipes && silent && said.contains("authentication fail") {
-            return true;
+        if wanted.method == BecomeMethod::Doas {
+            let can = wanted.password.is_some() && self.way == Way::Pipes;
+            return can && said.contains("authentication required");
         }
         ["must have a tty", "a terminal is required", "a tty is required", "no tty present"]
             .iter()

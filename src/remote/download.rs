@@ -31,8 +31,9 @@ pub async fn open(
     let (go, no, end) = (token(), token(), token());
     let quoted = quote(path);
     let line = format!(
-        "if [ -r {quoted} ] && [ -f {quoted} ]; then echo {go}; cat <{quoted} && echo {end}; else echo {no}; fi\n"
+        "if [ -r {quoted} ] && [ -f {quoted} ]; then echo {go}; cat <{quoted} && echo {end}; else echo {no}; fi"
     );
+    let line = super::script::line(&line);
     let begin = async {
         channel.stdin.write_all(line.as_bytes()).await?;
         channel.stdin.flush().await?;

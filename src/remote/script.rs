@@ -45,6 +45,14 @@ pub fn decoded(bytes: &[u8]) -> String {
     format!("echo {} | base64 -d", STANDARD.encode(bytes))
 }
 
+/// A script as the one line that the bootstrap of a channel reads.
+pub fn line(script: &str) -> String {
+    match script.contains('\n') {
+        false => format!("{script}\n"),
+        true => format!("eval \"$({})\"\n", decoded(script.as_bytes())),
+    }
+}
+
 fn option(value: &Option<String>) -> String {
     value.as_deref().map_or("-".into(), quote)
 }
@@ -237,7 +245,8 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
     let program = match command.timeout {
         None => program,
         Some(limit) => format!(
-            "(exec 4<&0; {} | {{ exec 3<&0; s_limited {}; }})",
+            // Not `((`, which is arithmetic.
+            " (exec 4<&0; {} | {{ exec 3<&0; s_limited {}; }})",
             decoded(program.as_bytes()),
             limit.as_secs_f64().ceil()
         ),
@@ -246,7 +255,7 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         None => format!("{script}{program}\n"),
         Some(_) => format!(
             "s_o=$(s_scratch) || exit 1\nexec 5>\"$s_o/out\" 6>\"$s_o/err\"\n\
-             ({script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
+             ( {script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
              cat <\"$s_o/out\"; cat <\"$s_o/err\" >&2; rm -rf -- \"$s_o\"; exit $s_st\n"
         ),
     }

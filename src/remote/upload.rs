@@ -42,8 +42,9 @@ pub async fn send(
     let temp = quote(temp);
     let line = format!(
         "cat >{temp} && if [ \"$(wc -c <{temp})\" -eq {size} ]; then echo {done}; \
-         else rm -f -- {temp}; echo \"it has another size than {size} bytes by now\" >&2; fi || rm -f -- {temp}\n"
+         else rm -f -- {temp}; echo \"it has another size than {size} bytes by now\" >&2; fi || rm -f -- {temp}"
     );
+    let line = super::script::line(&line);
     let send = async {
         channel.stdin.write_all(line.as_bytes()).await?;
         match (content, &mut file) {

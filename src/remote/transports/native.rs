@@ -33,6 +33,9 @@ mod settings;
 /// key in the agent.
 const LOGIN: Duration = Duration::from_secs(60);
 
+/// What OpenSSH says to a login that it refuses.
+const REFUSED: &str = "Permission denied";
+
 /// One connection, logged in.
 pub struct Client {
     handle: Handle<Watcher>,
@@ -164,6 +167,7 @@ fn said(error: &russh::Error) -> String {
         },
         russh::Error::HUP | russh::Error::Disconnect => "the host closed the connection".into(),
         russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => "the host went silent".into(),
+        russh::Error::NoAuthMethod => REFUSED.into(),
         russh::Error::Version => "what answers there is not an SSH server".into(),
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
             format!("it has no {kind:?} algorithm in common with the built-in client; it offers {theirs:?}")

@@ -12,7 +12,7 @@ use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
 use russh::{MethodKind, MethodSet};
 
 use super::options::{Method, Options};
-use super::{Told, Watcher};
+use super::{REFUSED, Told, Watcher};
 use crate::remote::RemoteError;
 use crate::remote::connections::Connection;
 use crate::remote::transports::explain;
@@ -118,6 +118,10 @@ impl<'a> Login<'a> {
 
     fn gone(&self, what: &str) -> RemoteError {
         let why = self.told.why_gone().unwrap_or_else(|| "the connection was closed".into());
+        // The library ends the connection when there is nothing left to try.
+        if why == REFUSED {
+            return explain::refused_login(self.connection, REFUSED);
+        }
         let tried = if self.notes.is_empty() { what.to_string() } else { self.notes.join("; ") };
         let error = explain::no_connection(self.connection, &format!("{why} during the login ({tried})"));
         match why.to_lowercase().contains("too many") {
@@ -247,7 +251,7 @@ impl<'a> Login<'a> {
         let result = self.handle.authenticate_password(&self.options.user, password.as_str()).await;
         let turn = self.turn(result, "the password")?;
         if let Turn::Refused = turn {
-            self.notes.push("Permission denied".into());
+            self.notes.push(REFUSED.into());
         }
         Ok(turn)
     }
@@ -287,7 +291,7 @@ impl<'a> Login<'a> {
                     let failure = AuthResult::Failure { remaining_methods, partial_success };
                     let turn = self.turn(Ok(failure), "the password")?;
                     if let Turn::Refused = turn {
-                        self.notes.push("Permission denied".into());
+                        self.notes.push(REFUSED.into());
                     }
                     return Ok(turn);
                 }
