@@ -19,6 +19,7 @@ mod transports;
 pub use become_user::{Become, BecomeMethod};
 pub use connections::{Connection, Connections, TransportKind};
 pub use effect::{Attributes, Command, Content, Effect, Expect, Output, Program};
+pub use host::Traffic;
 pub use http::{Follow, HttpFailure, HttpRequest, HttpResponse, Tls};
 pub use observation::{Answer, Checksum, FileKind, FileRead, Observation, Stat};
 pub use overlay::overlay;
