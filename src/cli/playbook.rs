@@ -225,17 +225,22 @@ impl Playbook {
                 console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),
                 interrupt: interrupt.clone(),
             });
+            let mut stopped = false;
             let running = run_all(&engine, &files, &playbooks, outputs);
             let ending = tokio::select! {
                 ending = running => ending,
                 () = two_interrupts(&interrupt, outputs.sink.clone()) => {
-                    outputs.screen.error_line(Paint::Failed, "Stopped at once. An effect that had begun may be unfinished on its host: see the last task above.");
+                    outputs.sink.send(Event::Stopped);
+                    stopped = true;
                     Ending::Interrupted
                 }
             };
-            engine.recap();
-            if interrupt.is_raised() {
-                outputs.screen.error_line(Paint::Warning, "Interrupted. What is reported above was done; nothing after it was begun.");
+            engine.recap().await;
+            if interrupt.is_raised() && !stopped {
+                outputs.screen.error_line(
+                    Paint::Warning,
+                    "Interrupted. What is reported above was done; nothing after it was begun.",
+                );
             }
             connections.close().await;
             if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() }

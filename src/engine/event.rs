@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::module::plan::Diff;
+use crate::remote::Traffic;
 use crate::source::{Diagnostic, Map, Span, Val};
 
 /// What an Instance did.
@@ -138,6 +139,13 @@ pub enum Event {
     NoMoreHosts,
     /// One Ctrl-C was seen: the current effects finish, then the run stops.
     Interrupted,
+    /// A second Ctrl-C: the run ends here, whatever has begun.
+    Stopped,
+    /// At the end, for each host that was spoken to: all that was said.
+    Traffic {
+        host: String,
+        traffic: Traffic,
+    },
     /// At the end: what every host did.
     Recap(Vec<HostStats>),
     /// An exchange with a host, at -vvv.

@@ -174,8 +174,14 @@ impl Engine {
         ending
     }
 
-    /// Tells the reporters what every host did.
-    pub fn recap(&self) {
+    /// Tells the reporters what every host did, and what was said to it.
+    pub async fn recap(&self) {
+        let mut hosts: Vec<_> = self.connections.traffic().await.into_iter().collect();
+        hosts.retain(|(_, traffic)| traffic.round_trips > 0);
+        hosts.sort_by(|a, b| a.0.cmp(&b.0));
+        for (host, traffic) in hosts {
+            self.sink.send(Event::Traffic { host, traffic });
+        }
         self.sink.send(Event::Recap(self.stats.all()));
     }
 

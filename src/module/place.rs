@@ -139,7 +139,10 @@ pub async fn place(cx: &PlanCx<'_>, placing: &Placing<'_>, payload: &Payload) ->
         }
         return Ok(Placed { steps, dest, now, backup: None });
     }
+    // The write itself tells that its folder is missing; only a prediction, or the making of that
+    // folder, has to ask.
     if now.is_none()
+        && (cx.check || placing.dest.ends_with('/'))
         && let Some(folder) = host_path::parent(&dest)
         && cx.target.stat(folder).await?.is_none()
     {

@@ -274,11 +274,17 @@ impl Connections {
 
     /// Bytes and round trips so far, by host.
     pub async fn traffic(&self) -> HashMap<String, Traffic> {
-        let hosts = self.hosts.lock().await;
-        hosts
-            .iter()
-            .filter_map(|((name, _), cell)| cell.get().map(|c| (name.clone(), c.counter.read())))
-            .collect()
+        let mut all: HashMap<String, Traffic> = HashMap::new();
+        for ((name, _), cell) in self.hosts.lock().await.iter() {
+            if let Some(connected) = cell.get() {
+                // A host can be reached in more than one way.
+                let (sum, more) = (all.entry(name.clone()).or_default(), connected.counter.read());
+                sum.round_trips += more.round_trips;
+                sum.sent += more.sent;
+                sum.received += more.received;
+            }
+        }
+        all
     }
 
     /// Ends the connections of one host; the next task connects again.

@@ -27,7 +27,7 @@ s_stat() { # path follow(0|1) algorithm(or -)
       s_absent "$s_p"
       return
     fi
-    s_p=$(readlink -f -- "$s_p" 2>/dev/null) || s_p=$1
+    if [ -h "$s_p" ]; then s_p=$(readlink -f -- "$s_p" 2>/dev/null) || s_p=$1; fi
   elif [ ! -e "$s_p" ] && [ ! -h "$s_p" ]; then
     s_absent "$s_p"
     return
@@ -74,7 +74,9 @@ s_read() { # path max
     echo "not allowed to read $1" >&2
     return 1
   fi
-  s_n=$(wc -c <"$1")
+  s_n=${s_r#* * * } s_n=${s_n%% *}
+  # Files of /proc have no size until they are read.
+  [ "$s_n" != 0 ] || s_n=$(wc -c <"$1")
   if [ "$s_n" -gt "$2" ]; then
     echo "$1 has $s_n bytes, more than the $2 that can be read at once" >&2
     return 3
@@ -117,7 +119,7 @@ s_temp() {
   [ -n "$s_dir" ] || s_dir=/
   case $s_dir in -*) s_dir=./$s_dir ;; esac
   if [ ! -d "$s_dir" ]; then
-    echo "there is no directory $s_dir" >&2
+    echo "Destination directory $s_dir does not exist" >&2
     return 1
   fi
   (umask 077 && mktemp "$s_dir/.seqn-XXXXXXXXXX")

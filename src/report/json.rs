@@ -116,6 +116,14 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
         }
         Event::NoMoreHosts => "no_more_hosts",
         Event::Interrupted => "interrupted",
+        Event::Stopped => "stopped",
+        Event::Traffic { host, traffic } => {
+            fields.insert("host".into(), json!(host));
+            fields.insert("round_trips".into(), json!(traffic.round_trips));
+            fields.insert("sent".into(), json!(traffic.sent));
+            fields.insert("received".into(), json!(traffic.received));
+            "traffic"
+        }
         Event::Recap(stats) => {
             fields.insert("hosts".into(), json!(stats));
             "recap"

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use unicode_width::UnicodeWidthChar;
+
 use crate::secret::Redactor;
 
 /// Colour by meaning; Ansible's colours.
@@ -137,13 +139,21 @@ impl Screen {
         let Some(live) = &self.live else { return };
         let what = self.redactor.redact(what);
         let room = self.width.saturating_sub(host.len() + 14).max(8);
-        let shown: String = what.chars().take(room).collect();
-        let bar = live.bars.add(ProgressBar::new_spinner());
+        let mut columns = 0;
+        let fits = |c: &char| {
+            columns += c.width().unwrap_or(0);
+            columns <= room
+        };
+        let one_line = what.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let shown: String = one_line.take_while(fits).collect();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg} {elapsed}") {
             bar.set_style(style);
         }
         bar.set_prefix(format!("[{host}]"));
         bar.set_message(shown);
+        // Complete before it is seen.
+        let bar = live.bars.add(bar);
         bar.enable_steady_tick(Duration::from_millis(120));
         let previous = live.running.lock().unwrap_or_else(|p| p.into_inner()).insert(host.to_string(), bar);
         if let Some(previous) = previous {

@@ -1,6 +1,9 @@
 //! Ansible's shape of output: banners, a line a host, PLAY RECAP.
 
+use std::collections::BTreeMap;
+
 use crate::engine::event::{Event, HostStats, Outcome, Status, TaskLabel};
+use crate::remote::Traffic;
 use crate::source::{Map, Val, diagnostic};
 
 use super::{Paint, Reporter, Screen, Settings, diff};
@@ -9,11 +12,13 @@ pub struct Terminal {
     settings: Settings,
     /// The task whose banner was printed last.
     banner: Option<usize>,
+    /// What has begun and isn't done, by host.
+    running: BTreeMap<String, String>,
 }
 
 impl Terminal {
     pub fn new(settings: Settings) -> Terminal {
-        Terminal { settings, banner: None }
+        Terminal { settings, banner: None, running: BTreeMap::new() }
     }
 
     /// As wide as Ansible's: 79 columns in a pipe, one less than a terminal has.
@@ -248,7 +253,10 @@ impl Reporter for Terminal {
                 }
                 screen.line(Paint::Skipped, &text);
             }
-            Event::InstanceStarted { task, host } => screen.running(host, &task.name),
+            Event::InstanceStarted { task, host } => {
+                self.running.insert(host.clone(), task.name.clone());
+                screen.running(host, &task.name);
+            }
             Event::ItemDone { task, host, delegate, label, outcome, ignored } => {
                 self.item(screen, task, &host_label(host, delegate), label, outcome, *ignored);
             }
@@ -260,6 +268,7 @@ impl Reporter for Terminal {
                 screen.line(Paint::Verbose, &text);
             }
             Event::InstanceDone { task, host, delegate, outcome, ignored, looped } => {
+                self.running.remove(host);
                 screen.finished(host);
                 self.done(screen, task, &host_label(host, delegate), outcome, *ignored, *looped);
             }
@@ -283,6 +292,20 @@ impl Reporter for Terminal {
                 "Interrupted: finishing the current effects. Ctrl-C again stops at once.",
             ),
             Event::Recap(stats) => self.recap(screen, stats),
+            Event::Stopped => {
+                for (host, task) in std::mem::take(&mut self.running) {
+                    screen.finished(&host);
+                    screen.error_line(Paint::Failed, &format!("unfinished: [{host}] => {task}"));
+                }
+                screen.error_line(Paint::Failed, "Stopped at once. Look on the host before running again.");
+            }
+            Event::Traffic { host, traffic } => {
+                if self.settings.verbosity >= 3 {
+                    let Traffic { round_trips, sent, received } = traffic;
+                    let text = format!("{round_trips} round trips, {sent} bytes sent, {received} received");
+                    screen.line(Paint::Verbose, &format!("<{host}> TRAFFIC {text}"));
+                }
+            }
             Event::Exchange { host, text } => {
                 if self.settings.verbosity >= 3 {
                     screen.line(Paint::Verbose, &format!("<{host}> {text}"));

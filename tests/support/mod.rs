@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub struct Test {
     pub dir: TempDir,
     args: Vec<String>,
-    env: Vec<(String, String)>,
+    pub env: Vec<(String, String)>,
     name: String,
 }
 

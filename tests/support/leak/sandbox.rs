@@ -1,0 +1,187 @@
+//! A staging VPS of local processes, and an operator's machine beside it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::cases::Case;
+
+/// The program that raises a VPS; it is built if nobody did. Says why there is none.
+pub fn staging() -> Option<PathBuf> {
+    let program = Path::new(env!("CARGO_BIN_EXE_seqn-play")).with_file_name("staging");
+    if !program.exists() {
+        let built =
+            Command::new(env!("CARGO")).args(["build", "--quiet", "--locked", "-p", "staging"]).status();
+        assert!(built.is_ok_and(|status| status.success()) && program.exists(), "staging can't be built");
+    }
+    let Some(missing) = ["ssh", "age", "curl", "postgres"].into_iter().find(|name| !is_there(name)) else {
+        return Some(program);
+    };
+    // As root, `up` installs what is missing.
+    // SAFETY: it only tells a number.
+    if unsafe { libc::getuid() } == 0 {
+        return Some(program);
+    }
+    let all = ["SEQN_REQUIRE_ALL", "CI"].iter().any(|name| std::env::var_os(name).is_some());
+    assert!(!all, "no {missing} on this machine, and nothing may be skipped here");
+    let _ = writeln!(std::io::stderr(), "skipped: no {missing} on this machine");
+    None
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let servers = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .chain(servers.map(|version| version.path().join("bin")))
+        .any(|dir| dir.join(program).is_file())
+}
+
+pub struct Sandbox {
+    scratch: tempfile::TempDir,
+    staging: PathBuf,
+    raised: Value,
+}
+
+/// What one run came to.
+pub struct Ran {
+    pub said: String,
+    pub code: i32,
+    pub since: SystemTime,
+}
+
+impl Sandbox {
+    pub fn raise(staging: &Path) -> Sandbox {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let mut sandbox = Sandbox { scratch, staging: staging.to_path_buf(), raised: Value::Null };
+        let up = Command::new(staging)
+            .args(["up", "--kind", "sandbox", "--dir"])
+            .arg(sandbox.place())
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+        sandbox.raised = serde_json::from_slice(&up.stdout).expect("one JSON line");
+        for dir in ["home", "tmp"] {
+            fs::create_dir_all(sandbox.operator().join(dir)).expect("a folder");
+        }
+        sandbox
+    }
+
+    /// Where the VPS is.
+    fn place(&self) -> PathBuf {
+        self.scratch.path().join("vps")
+    }
+
+    /// The operator's machine: home, temporary files, and the project as it was cloned.
+    fn operator(&self) -> PathBuf {
+        self.scratch.path().join("operator")
+    }
+
+    fn raised(&self, key: &str) -> &str {
+        self.raised[key].as_str().unwrap_or_else(|| panic!("{key} is missing"))
+    }
+
+    fn env_file(&self) -> PathBuf {
+        Path::new(self.raised("project_dir")).join(".env")
+    }
+
+    pub fn present_password(&self) -> String {
+        let text = fs::read_to_string(self.env_file()).expect(".env");
+        let line = text.lines().find_map(|line| line.strip_prefix("SILVER_POSTGRES_PASSWORD="));
+        line.expect("the variable").trim_matches(['"', '\'']).to_string()
+    }
+
+    pub fn rotate(&self, case: &Case, new: &str) -> Ran {
+        let project = self.operator().join("project");
+        fs::remove_dir_all(&project).ok();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["playbooks", "roles", "inventory"] {
+            copy(&root.join(folder), &project.join(folder));
+        }
+        for (path, text) in &case.files {
+            fs::write(project.join(path), text).expect("a file");
+        }
+        let vars = project.join("inventory/staging/host_vars/vps/raised.yml");
+        fs::copy(self.place().join("raised.yml"), vars).expect("host variables");
+        // The operator's own file holds the new password on purpose.
+        let given = self.scratch.path().join("given.yml");
+        fs::write(&given, format!("new_password: {new}\n")).expect("a file");
+        let since = SystemTime::now();
+        let ran = Command::new(env!("CARGO_BIN_EXE_seqn-play"))
+            .args(["rotate-db-password.yml", "-i", "staging", "-e", "database=silver", "-vvv", "--diff"])
+            // Otherwise the task that stops them would be skipped.
+            .args(["-e", "stop_writes=true"])
+            .arg("-e")
+            .arg(format!("@{}", given.display()))
+            .current_dir(&project)
+            .env("HOME", self.operator().join("home"))
+            .env("TMPDIR", self.operator().join("tmp"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+        Ran { said, code: ran.status.code().unwrap_or(-1), since }
+    }
+
+    /// Files written since then, on the host and on the operator's machine, but `.env` and what
+    /// Docker keeps of a service's environment.
+    pub fn files(&self, since: SystemTime) -> Vec<PathBuf> {
+        let run = Path::new("/tmp").join(self.raised("name"));
+        let anywhere = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(PathBuf::from);
+        let mut files = changed_files(&[self.place(), self.operator(), run], since);
+        files.extend(anywhere.iter().flat_map(|dir| files_in(dir, since)));
+        let docker = |path: &Path| path.ends_with("container.json") && path.starts_with(self.place());
+        files.retain(|path| *path != self.env_file() && !docker(path));
+        files
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.staging)
+            .args(["down", "--dir"])
+            .arg(self.place())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
+
+/// Files at or below these folders that were written since then.
+pub fn changed_files(dirs: &[PathBuf], since: SystemTime) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut dirs = dirs.to_vec();
+    while let Some(dir) = dirs.pop() {
+        files.extend(files_in(&dir, since));
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        dirs.extend(entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
+    }
+    files
+}
+
+/// The same, of one folder alone.
+fn files_in(dir: &Path, since: SystemTime) -> Vec<PathBuf> {
+    // Clocks of file systems are a little behind.
+    let since = since - Duration::from_millis(50);
+    let is_new = |entry: &fs::DirEntry| {
+        entry.metadata().is_ok_and(|m| m.is_file() && m.modified().is_ok_and(|at| at >= since))
+    };
+    fs::read_dir(dir).into_iter().flatten().flatten().filter(is_new).map(|entry| entry.path()).collect()
+}
