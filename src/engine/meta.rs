@@ -37,17 +37,24 @@ impl PlayRun<'_> {
                 "meta: refresh_inventory is not supported: the inventory is read once a run",
             ),
             "clear_host_errors" => {
-                if let Some(first) = self.first_where(task, hosts, frame) {
-                    let _: &HostName = first;
+                if self.first_where(task, hosts, frame).is_some() {
+                    self.tell_meta("cleared host errors");
                     let mut state = self.state();
                     state.failed.clear();
                     state.unreachable.clear();
+                    state.clears += 1;
                 }
                 Failures::new()
             }
             "end_play" | "end_batch" => {
                 // Decided by the first host, as Ansible does.
-                if self.first_where(task, hosts, frame).is_some() {
+                let what = action.trim().trim_start_matches("end_");
+                if self.first_where(task, hosts, frame).is_none() {
+                    let going_on = if what == "play" { "play" } else { "current batch" };
+                    let told = format!("end_{what} conditional evaluated to False, continuing {going_on}");
+                    self.tell_meta(&told);
+                } else {
+                    self.tell_meta(&format!("ending {what}"));
                     let mut state = self.state();
                     state.ended.extend(hosts.iter().cloned());
                     state.batch_over = true;
@@ -58,17 +65,35 @@ impl PlayRun<'_> {
             "clear_facts" => {
                 for host in self.those_where(task, hosts, frame) {
                     self.engine.variables.host_vars().clear_facts(&host);
+                    self.tell_meta("facts cleared");
                 }
                 Failures::new()
             }
             "end_host" => {
                 let leaving = self.those_where(task, hosts, frame);
+                for host in hosts {
+                    self.tell_meta(&match leaving.contains(host) {
+                        true => format!("ending play for {host}"),
+                        false => format!(
+                            "end_host conditional evaluated to False, continuing execution for {host}"
+                        ),
+                    });
+                }
                 self.state().ended.extend(leaving);
                 Failures::new()
             }
             "end_role" => match &frame.role {
                 Some(role) => {
                     let leaving = self.those_where(task, hosts, frame);
+                    let name = task.role.as_ref().map_or("", |r| &r.name);
+                    for host in hosts {
+                        self.tell_meta(&match leaving.contains(host) {
+                            true => format!("ending role {name} for {host}"),
+                            false => format!(
+                                "end_role conditional evaluated to False, continuing role {name} for {host}"
+                            ),
+                        });
+                    }
                     let mut state = self.state();
                     for host in leaving {
                         state.left_roles.insert((role.to_string(), host));
@@ -80,6 +105,7 @@ impl PlayRun<'_> {
             "reset_connection" => {
                 for host in self.those_where(task, hosts, frame) {
                     self.engine.connections.reset(&host).await;
+                    self.tell_meta("reset connection");
                 }
                 Failures::new()
             }
@@ -90,6 +116,10 @@ impl PlayRun<'_> {
                 &format!("invalid meta action requested: {other}; it can be {}", ACTIONS.join(", ")),
             ),
         }
+    }
+
+    fn tell_meta(&self, message: &str) {
+        self.engine.sink.send(Event::Meta { message: message.to_string() });
     }
 
     /// The hosts whose `when` holds. A condition that can't be judged fails nobody here: it is

@@ -231,10 +231,11 @@ impl Terminal {
 impl Reporter for Terminal {
     fn on(&mut self, event: &Event, screen: &Screen) {
         match event {
-            Event::RunStarted { playbooks, .. } => {
+            Event::RunStarted { playbooks, plays, .. } => {
                 if self.settings.verbosity > 1 {
                     for playbook in playbooks {
                         self.banner(screen, &format!("PLAYBOOK: {playbook}"));
+                        screen.line(Paint::Verbose, &format!("{plays} plays in {playbook}"));
                     }
                 }
             }
@@ -270,6 +271,11 @@ impl Reporter for Terminal {
                 screen.line(Paint::Failed, &format!("NOT undone: [{host}] => {label}: {why}"));
             }
             Event::Notice { message } => screen.line(Paint::Plain, message),
+            Event::Meta { message } => {
+                if self.settings.verbosity >= 2 {
+                    screen.line(Paint::Verbose, &format!("META: {message}"));
+                }
+            }
             Event::Warning { message } => screen.error_line(Paint::Warning, &format!("[WARNING]: {message}")),
             Event::Deprecated { message } => {
                 screen.error_line(Paint::Warning, &format!("[DEPRECATION WARNING]: {message}"));
@@ -311,7 +317,7 @@ fn plain(screen: &Screen, item: &Val) -> String {
     }
 }
 
-fn sort_keys(value: serde_json::Value) -> serde_json::Value {
+pub(super) fn sort_keys(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value as J;
     match value {
         J::Object(map) => {
@@ -325,7 +331,7 @@ fn sort_keys(value: serde_json::Value) -> serde_json::Value {
 }
 
 /// `json.dumps` with its default separators (`, ` and `: `).
-fn one_line(value: &serde_json::Value) -> String {
+pub(super) fn one_line(value: &serde_json::Value) -> String {
     use serde_json::Value as J;
     match value {
         J::Object(map) => {
@@ -338,7 +344,7 @@ fn one_line(value: &serde_json::Value) -> String {
     }
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+pub(super) fn pretty(value: &serde_json::Value) -> String {
     use serde::Serialize;
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(
