@@ -189,7 +189,7 @@ fn names_that_are_there_without_facts() {
         .file("hosts", "ĪīĬĭ ansible_connection=local\n")
         .file(
             "play.yml",
-            "- hosts: ĪīĬĭ\n  gather_facts: false\n  tasks:\n    - assert: {that: ansible_facts == {}}\n    \
+            "- hosts: ĪīĬĭ\n  gather_facts: false\n  tasks:\n    - assert: {that: 'ansible_facts == {}'}\n    \
              - template: {src: t.j2, dest: DIR/f}\n    - copy: {dest: DIR/vars, content: \"{{ hostvars['ĪīĬĭ'] | to_json }}\"}\n",
         )
         .args(&["-i", "hosts", "play.yml"])
@@ -251,6 +251,7 @@ fn meta_is_told_at_vv() {
         .args(&["play.yml", "-vv"])
         .run()
         .success()
+        .says("skipping: [localhost] => {\"msg\": \"end_host\", \"skip_reason\": \"end_host conditional")
         .says("META: end_host conditional evaluated to False, continuing execution for localhost")
         .says("META: ending play")
         .says("1 plays in play.yml");

@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::inventory::HostName;
 use crate::module::control;
-use crate::playbook::{Action, Item, RoleFiles, Task};
+use crate::playbook::{Action, Item, ModuleCall, RoleFiles, Task};
 use crate::source::{Map, Text, Val};
 use crate::vars::{Layer, Layers};
 
@@ -40,7 +40,7 @@ impl PlayRun<'_> {
         }
         let label = Arc::new(TaskLabel {
             name: title,
-            action: task.action.written().to_string(),
+            action: self.action(task, hosts),
             span: task.span.clone(),
             handler: frame.handlers,
             no_log: matches!(task.keywords.no_log, Some(crate::playbook::Setting::Fixed(true))),
@@ -435,6 +435,18 @@ impl PlayRun<'_> {
             self.render_quietly(scope.as_ref(), &Val::Text(name.clone())).key_text()
         });
         self.engine.redactor.redact(&task.title(rendered.as_deref())).into_owned()
+    }
+
+    /// The module that a task calls, as it is shown.
+    fn action(&self, task: &Task, hosts: &[HostName]) -> String {
+        match &task.action {
+            Action::Module(ModuleCall { name: Some(name), .. }) => {
+                let layers = self.task_layers(task, &Frame::default());
+                let scope = hosts.first().map(|h| self.scope(h, &layers));
+                self.render_quietly(scope.as_ref(), &Val::Text(name.clone())).key_text()
+            }
+            action => action.written().to_string(),
+        }
     }
 
     /// The layers of a task, shared by all its hosts.
