@@ -314,3 +314,32 @@ fn wait_for_connection_outlasts_a_host_that_is_away() {
         .says("timed out waiting for the host")
         .says("connection refused");
 }
+
+#[test]
+fn a_label_sees_the_items_result_and_fails_the_item_where_it_is_broken() {
+    Test::new()
+        .tasks(
+            r#"
+- command: "echo said-{{ item }}"
+  loop: [a, b]
+  loop_control: {label: "{{ r.stdout }}"}
+  register: r
+  when: item == "a"
+  ignore_errors: true
+- assert:
+    that: "r.results[1].msg is contains('Failed to template loop_control.label')"
+"#,
+        )
+        .run()
+        .success()
+        .says("changed: [localhost] => (item=said-a)")
+        .says("failed: [localhost] (item=b)");
+}
+
+#[test]
+fn a_missing_program_says_nothing() {
+    Test::new()
+        .tasks("- command: no-such-program\n  register: r\n  failed_when: r.stdout ~ r.stderr != '' or r.rc != 2")
+        .run()
+        .success();
+}

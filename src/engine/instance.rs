@@ -176,7 +176,18 @@ impl Instance<'_> {
             }
             let label = match &control.label {
                 None => item.clone(),
-                Some(label) => self.render_with(&work.scope, label).unwrap_or_else(|_| item.clone()),
+                Some(label) => {
+                    let mut scope = work.scope.clone();
+                    self.show_result(&mut scope, &outcome);
+                    self.render_with(&scope, label).unwrap_or_else(|why| {
+                        let message = format!("Failed to template loop_control.label: {}", why.message);
+                        put(&mut outcome.result, "msg", message);
+                        put(&mut outcome.result, "failed", true);
+                        outcome.result.shift_remove("skipped");
+                        outcome.status = Status::Failed;
+                        item.clone()
+                    })
+                }
             };
             self.send_item(work, &outcome, label)?;
             let broke = !control.break_when.is_empty() && {

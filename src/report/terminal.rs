@@ -99,7 +99,6 @@ impl Terminal {
         host: &str,
         label: &Val,
         outcome: &Outcome,
-        ignored: bool,
     ) {
         self.task_banner(screen, task);
         let item = if task.no_log { "(censored due to no_log)".into() } else { plain(screen, label) };
@@ -123,9 +122,6 @@ impl Terminal {
             text.push_str(&format!(" => {}", self.dump(screen, task, outcome, false)));
         }
         screen.line(paint, &text);
-        if outcome.is_failed() && ignored {
-            screen.line(Paint::Skipped, "...ignoring");
-        }
         self.diffs(screen, outcome);
     }
 
@@ -250,8 +246,8 @@ impl Reporter for Terminal {
                 screen.line(Paint::Skipped, &text);
             }
             Event::InstanceStarted { task, host } => screen.running(host, &task.name),
-            Event::ItemDone { task, host, delegate, label, outcome, ignored } => {
-                self.item(screen, task, &host_label(host, delegate), label, outcome, *ignored);
+            Event::ItemDone { task, host, delegate, label, outcome, .. } => {
+                self.item(screen, task, &host_label(host, delegate), label, outcome);
             }
             Event::Retrying { task, host, left, outcome } => {
                 let mut text = format!("FAILED - RETRYING: [{host}]: {} ({left} retries left).", task.name);
