@@ -1,10 +1,14 @@
 //! One file per subcommand; the only code that knows clap.
 
+mod adhoc;
 mod console;
+mod doc;
+mod hosts;
 mod inventory;
 mod lint;
 mod playbook;
 mod secret;
+mod session;
 mod setup;
 mod vault;
 
@@ -24,7 +28,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Some("ansible-playbook") => run_parsed::<playbook::Playbook>(args),
         Some("ansible-inventory") => run_parsed::<inventory::Inventory>(args),
         Some("ansible-vault") => run_parsed::<vault::Vault>(args),
-        Some(other @ ("ansible" | "ansible-doc" | "ansible-config")) => {
+        Some("ansible") => run_parsed::<adhoc::AdHoc>(args),
+        Some("ansible-doc") => run_parsed::<doc::Doc>(args),
+        Some(other @ "ansible-config") => {
             setup::complain(&format!("seqn-play does not answer to the name '{other}' yet"));
             1
         }
@@ -69,6 +75,8 @@ fn ours(args: Vec<OsString>) -> u8 {
     };
     match first.as_str() {
         "run" => run_parsed::<playbook::Playbook>(rest()),
+        "doc" => run_parsed::<doc::Doc>(rest()),
+        "adhoc" => run_parsed::<adhoc::AdHoc>(rest()),
         "lint" => run_parsed::<lint::Lint>(rest()),
         "secret" => run_parsed::<secret::SecretCommand>(rest()),
         "inventory" => run_parsed::<inventory::Inventory>(rest()),

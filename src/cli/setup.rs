@@ -160,6 +160,11 @@ pub fn cwd() -> Result<PathBuf, Diagnostics> {
     })
 }
 
+/// Where a program of this machine is, by PATH.
+pub fn program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|p| p.is_file())
+}
+
 /// An environment variable that is set and not empty.
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())

@@ -73,6 +73,8 @@ pub struct TaskLabel {
 pub enum Event {
     RunStarted {
         playbooks: Vec<String>,
+        /// Of all of them.
+        plays: usize,
         check: bool,
     },
     PlayStarted {
@@ -129,6 +131,10 @@ pub enum Event {
     Notice {
         message: String,
     },
+    /// What a `meta` task came to, at -vv.
+    Meta {
+        message: String,
+    },
     Warning {
         message: String,
     },
@@ -168,6 +174,22 @@ pub struct HostStats {
     pub ignored: u64,
     /// Check mode: neither ok nor changed could be promised.
     pub unknown: u64,
+}
+
+/// `diff` of a result. Most modules of Ansible give one mapping, some a list of them.
+pub fn diff_value(module: &str, diffs: &[Diff]) -> Val {
+    let one = |d: &Diff| {
+        Val::map(Map::from_iter([
+            (Val::from("before_header"), Val::from(d.before_header.as_str())),
+            (Val::from("after_header"), Val::from(d.after_header.as_str())),
+            (Val::from("before"), Val::Text(d.before.clone())),
+            (Val::from("after"), Val::Text(d.after.clone())),
+        ]))
+    };
+    match diffs {
+        [only] if !matches!(module, "blockinfile" | "copy" | "lineinfile" | "template") => one(only),
+        all => Val::list(all.iter().map(one).collect()),
+    }
 }
 
 /// Where the engine sends Events. Order is the order of the run.

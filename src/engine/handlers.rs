@@ -12,8 +12,8 @@ use super::play::PlayRun;
 use super::strategy::{Failures, Frame};
 
 impl PlayRun<'_> {
-    /// Marks what a change notified. Of several handlers with the notified name the last one
-    /// defined runs; all that listen to the topic run.
+    /// Marks what a change notified. Of several handlers with the notified name one runs; all that
+    /// listen to the topic run.
     ///
     /// # Errors
     /// No handler answers to the name.
@@ -25,10 +25,14 @@ impl PlayRun<'_> {
                 rendered.key_text()
             })
         };
-        let by_name = handlers.iter().rposition(|h| {
+        let answers = |h: &Arc<Handler>| {
             let own = named(h);
             h.answers_to(name, own.as_deref()) && !h.listen.iter().any(|l| l == name)
-        });
+        };
+        // What was defined later wins: the play's over a role's. In one list the first does.
+        let list = |h: &Arc<Handler>| h.task.role.as_ref().map(|r| r.identity.clone());
+        let last = handlers.iter().rev().find(|h| answers(h)).map(list);
+        let by_name = last.and_then(|own| handlers.iter().position(|h| list(h) == own && answers(h)));
         let listening: Vec<usize> = handlers
             .iter()
             .enumerate()

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::inventory::HostName;
 use crate::module::control::{self, ControlCx};
-use crate::module::{Failure, PlanCx, registry};
+use crate::module::{Failure, PlanCx, registry, wait_for_connection};
 use crate::playbook::{Action, Condition, ModuleCall, OneWay, Setting, Task};
-use crate::remote::Target;
-use crate::source::args::{parse_bool, scalar_text};
+use crate::remote::{Command, Target};
+use crate::source::args::{self, parse_bool, scalar_text};
 use crate::source::{Map, Text, Val};
 use crate::template::{Hooks, RenderCx};
 use crate::vars::{Layer, Layers, Scope};
@@ -176,7 +176,18 @@ impl Instance<'_> {
             }
             let label = match &control.label {
                 None => item.clone(),
-                Some(label) => self.render_with(&work.scope, label).unwrap_or_else(|_| item.clone()),
+                Some(label) => {
+                    let mut scope = work.scope.clone();
+                    self.show_result(&mut scope, &outcome);
+                    self.render_with(&scope, label).unwrap_or_else(|why| {
+                        let message = format!("Failed to template loop_control.label: {}", why.message);
+                        put(&mut outcome.result, "msg", message);
+                        put(&mut outcome.result, "failed", true);
+                        outcome.result.shift_remove("skipped");
+                        outcome.status = Status::Failed;
+                        item.clone()
+                    })
+                }
             };
             self.send_item(work, &outcome, label)?;
             let broke = !control.break_when.is_empty() && {
@@ -264,7 +275,13 @@ impl Instance<'_> {
                     self.loop_vars(scope),
                 ))
             }),
-            Action::Module(call) => self.attempts(work, call).await,
+            Action::Module(call) => match &call.name {
+                None => self.attempts(work, call).await,
+                Some(name) => {
+                    let call = super::language::named(call, self.text(&work.scope, name)?.trim())?;
+                    self.attempts(work, &call).await
+                }
+            },
         }
     }
 
@@ -332,7 +349,10 @@ impl Instance<'_> {
             if attempt >= last {
                 put(&mut outcome.result, "attempts", Val::Int(last - 1));
                 put(&mut outcome.result, "failed", true);
-                outcome.status = Status::Failed;
+                // What failed_when said is stronger.
+                if outcome.get("failed_when_result").and_then(Val::as_bool) != Some(false) {
+                    outcome.status = Status::Failed;
+                }
                 return Ok(outcome);
             }
             put(&mut outcome.result, "retries", Val::Int(last));
@@ -428,14 +448,22 @@ impl Instance<'_> {
             return self.control(work, call, module, check).await;
         }
         let module = registry::find(&call.canonical)
-            .ok_or_else(|| Failure::new(format!("couldn't resolve module/action '{}'", call.written)))?;
+            .ok_or_else(|| Failure::new(format!("the module `{}` is not supported yet", call.written)))?;
         let args = self.args(&work.scope, call, &[])?.map_entries(|name, value| {
             if module.secret_args.contains(&name) { value.into_secret() } else { value }
         });
         engine.redactor.register_val(&args);
-        let (_, target) = self.target(work, check).await?;
+        let began = Instant::now();
+        let waits = module.name == wait_for_connection::NAME;
+        let target = match waits {
+            true => {
+                let args = args::from_val(&args).map_err(|e| Failure::new(e.message))?;
+                self.awaited_target(work, check, args).await?
+            }
+            false => self.target(work, check).await?.1,
+        };
         let operator = engine.operator_for(check);
-        let environment = self.environment(&work.scope)?;
+        let environment = self.environment(&work.scope, matches!(module.name, "setup" | "gather_facts"))?;
         let services = EngineServices { run: self.run, scope: &work.scope, search: self.search, check };
         let instance = format!("{}-{}", engine.next_task_id(), self.host);
         let diff = self.boolean(&work.scope, &self.task.keywords.diff, engine.options.diff)?;
@@ -485,6 +513,9 @@ impl Instance<'_> {
                 put(&mut values, lines, split_lines(&t));
             }
         }
+        if waits {
+            put(&mut values, "elapsed", began.elapsed().as_secs() as i64);
+        }
         let changed = values.get("changed").and_then(Val::as_bool).unwrap_or(done.changed);
         put(&mut values, "changed", changed);
         put(&mut values, "failed", failed);
@@ -498,6 +529,9 @@ impl Instance<'_> {
             _ => Status::Ok,
         };
         let mut outcome = Outcome::new(status, values);
+        if diff && !done.diff.is_empty() {
+            put(&mut outcome.result, "diff", super::event::diff_value(module.name, &done.diff));
+        }
         outcome.diff = done.diff;
         outcome.unknown = done.unknown.filter(|_| !failed);
         Ok(outcome)
@@ -585,12 +619,55 @@ impl Instance<'_> {
         Ok((name, target))
     }
 
-    fn environment(&self, scope: &Scope) -> Result<Vec<(String, Text)>, Failure> {
+    /// The target of `wait_for_connection`, as soon as it answers.
+    async fn awaited_target(
+        &self,
+        work: &Work,
+        check: bool,
+        args: wait_for_connection::Args,
+    ) -> Result<Target, Failure> {
+        let seconds = |s: f64| Duration::from_secs_f64(s.max(0.0));
+        tokio::time::sleep(seconds(args.delay)).await;
+        let began = Instant::now();
+        loop {
+            let limit = seconds(args.connect_timeout.max(0.1));
+            let answers = async {
+                let (name, target) = self.target(work, check).await?;
+                target.probe(Command::shell("echo")).await?;
+                Ok::<_, Failure>((name, target))
+            };
+            let why = match tokio::time::timeout(limit, answers).await {
+                Ok(Ok((_, target))) => return Ok(target),
+                Ok(Err(why)) if !why.unreachable => return Err(why),
+                Ok(Err(why)) => why.message,
+                Err(_) => format!("no answer within {} seconds", args.connect_timeout),
+            };
+            if began.elapsed() >= seconds(args.timeout) {
+                let message = format!("timed out waiting for the host: {why}");
+                return Err(Failure::new(message).value("elapsed", began.elapsed().as_secs() as i64));
+            }
+            let name = work.delegate.as_deref().unwrap_or(&self.host);
+            self.run.engine.connections.reset(name).await;
+            tokio::time::sleep(seconds(args.sleep)).await;
+        }
+    }
+
+    /// `gathers`: a value made of `ansible_env` is left out, as this task is what brings it.
+    fn environment(&self, scope: &Scope, gathers: bool) -> Result<Vec<(String, Text)>, Failure> {
         let mut merged: indexmap::IndexMap<String, Text> = indexmap::IndexMap::new();
         for layer in &self.task.keywords.environment {
-            match self.render_with(scope, layer)? {
+            let layer = match layer {
+                Val::Map(_) => layer.clone(),
+                other => self.render_with(scope, other)?,
+            };
+            match layer {
                 Val::Map(map) => {
                     for (name, value) in map.iter() {
+                        let name = self.render_with(scope, name)?;
+                        let value = &match self.render_with(scope, value) {
+                            Err(why) if gathers && why.message.contains("'ansible_env'") => continue,
+                            rendered => rendered?,
+                        };
                         let text =
                             scalar_text(value).unwrap_or_else(|| Text::new(value.to_json().to_string()));
                         merged.insert(name.key_text(), text);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::module::{control, registry};
-use crate::playbook::{FreeForm, Language, ModuleInfo};
+use crate::module::{Failure, control, registry};
+use crate::playbook::{FreeForm, Language, ModuleCall, ModuleInfo};
 use crate::source::args::ArgError;
 use crate::source::diagnostic::nearest;
 use crate::source::{Diagnostic, Map, Span, Text, Val};
@@ -91,29 +91,57 @@ impl Language for Registries {
     }
 
     fn render_static(&self, text: &Text, vars: &Map) -> Result<String, String> {
-        struct Static<'a>(&'a Map);
-        impl Names for Static<'_> {
-            fn get(&self, name: &str) -> Option<Val> {
-                self.0.get(name).cloned()
-            }
-            fn names(&self) -> Vec<String> {
-                self.0.keys().map(Val::key_text).collect()
-            }
-        }
-        let names = Static(vars);
-        let dir = text.origin().and_then(Span::dir).map(PathBuf::from).unwrap_or_default();
-        let search = [dir.clone()];
-        let cx = RenderCx {
-            names: &names,
-            search: &search,
-            playbook_dir: &dir,
-            check_mode: true,
-            hooks: &NoHooks,
-            impure: None,
-        };
-        let rendered = self.templar.render(&Val::Text(text.clone()), &cx).map_err(|e| e.to_string())?;
-        Ok(rendered.key_text())
+        render_known(&self.templar, text, vars).map(|v| v.key_text())
     }
+}
+
+/// A text with nothing but the variables that are known before the run.
+///
+/// # Errors
+/// It needs others, or is wrong.
+pub fn render_known(templar: &Templar, text: &Text, vars: &Map) -> Result<Val, String> {
+    struct Static<'a>(&'a Map);
+    impl Names for Static<'_> {
+        fn get(&self, name: &str) -> Option<Val> {
+            self.0.get(name).cloned()
+        }
+        fn names(&self) -> Vec<String> {
+            self.0.keys().map(Val::key_text).collect()
+        }
+    }
+    let names = Static(vars);
+    let dir = text.origin().and_then(Span::dir).map(PathBuf::from).unwrap_or_default();
+    let search = [dir.clone()];
+    let cx = RenderCx {
+        names: &names,
+        search: &search,
+        playbook_dir: &dir,
+        check_mode: true,
+        hooks: &NoHooks,
+        impure: None,
+    };
+    templar.render(&Val::Text(text.clone()), &cx).map_err(|e| e.to_string())
+}
+
+/// A call whose module was named by a template: looked up, and its arguments' names checked.
+///
+/// # Errors
+/// There is no such module, or it takes no such argument.
+pub fn named(call: &ModuleCall, name: &str) -> Result<ModuleCall, Failure> {
+    let (canonical, check) = if let Some(control) = control::find(name) {
+        (format!("ansible.builtin.{}", control.name()), check_control(control, &call.args))
+    } else if let Some(entry) = registry::find(name) {
+        let known = (entry.known_args)();
+        let mut names = call.args.clone();
+        if let (Some(_), Val::Map(args)) = (entry.free_form, &mut names) {
+            Arc::make_mut(args).shift_remove("_raw_params");
+        }
+        (format!("{}.{}", entry.collection, entry.name), unknown_argument(&names, entry.name, known))
+    } else {
+        return Err(Failure::new(format!("couldn't resolve module/action '{name}'")));
+    };
+    check.map_err(|wrong| Failure::new(wrong.message))?;
+    Ok(ModuleCall { canonical, written: name.to_string(), name: None, ..call.clone() })
 }
 
 fn check_meta(args: &Val) -> Result<(), ArgError> {

@@ -50,6 +50,7 @@ pub struct Options {
     pub step: bool,
     pub force_handlers: bool,
     pub flush_cache: bool,
+    pub gathering: Gathering,
     /// The number of `-v`.
     pub verbosity: u8,
     pub limit: Option<Limit>,
@@ -57,6 +58,17 @@ pub struct Options {
 }
 
 pub use connect::Defaults as ConnectionDefaults;
+
+/// When plays gather facts that don't say whether they want them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gathering {
+    #[default]
+    Implicit,
+    /// Only plays that say `gather_facts: true`.
+    Explicit,
+    /// Once for each host.
+    Smart,
+}
 
 /// How a run ended; Ansible's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,16 +174,22 @@ impl Engine {
     pub async fn run(&self, playbook: &Playbook, file: &Path) -> Ending {
         self.sink.send(Event::RunStarted {
             playbooks: vec![file.file_name().unwrap_or_default().to_string_lossy().into_owned()],
+            plays: playbook.plays.len(),
             check: self.options.check,
         });
         let mut ending = Ending::Fine;
         for play in &playbook.plays {
-            ending = play::run(self, play).await;
-            if ending != Ending::Fine {
+            // A host that failed is left out of later plays; the others go on.
+            ending = play::worse(ending, play::run(self, play).await);
+            if self.progress().over || matches!(ending, Ending::Error | Ending::Interrupted) {
                 break;
             }
         }
         ending
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, play::Progress> {
+        self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Tells the reporters what every host did, and what was said to it.

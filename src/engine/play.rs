@@ -18,7 +18,7 @@ use super::event::{Event, TaskLabel};
 use super::services::RunHooks;
 use super::strategy::{Failures, Frame};
 use super::undo::Applied;
-use super::{Ending, Engine};
+use super::{Ending, Engine, Gathering};
 
 /// A play while it runs.
 pub struct PlayRun<'e> {
@@ -42,21 +42,55 @@ pub struct State {
     pub play_over: bool,
     /// `any_errors_fatal` or `max_fail_percentage` struck.
     pub stopped: bool,
+    /// How often `meta: clear_host_errors` took effect: failures from before are forgotten.
+    pub clears: usize,
     /// Handler (by its index) → hosts.
     pub notified: IndexMap<usize, IndexSet<HostName>>,
-    /// Role identity and host, of roles that ran.
+    /// Role identity and host, of roles that came to their end after a task of theirs ran.
     roles_run: HashSet<(String, HostName)>,
+    /// Of roles with a task that ran: not skipped, and on a reachable host.
+    pub roles_begun: HashSet<(String, HostName)>,
     pub left_roles: HashSet<(String, HostName)>,
     /// Steps in the order applied, as far as a transaction may need them.
     pub applied: HashMap<HostName, Vec<Applied>>,
     vars_files: HashMap<HostName, Arc<Map>>,
 }
 
-/// What is remembered from one play to the next: `--start-at-task`, `--step`.
+impl State {
+    /// How many hosts failed or are out of reach.
+    fn gone(&self) -> usize {
+        self.failed.union(&self.unreachable).count()
+    }
+}
+
+/// What is remembered from one play to the next.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// `--start-at-task` was reached.
     pub started: bool,
+    /// `--step` was answered with "continue".
     pub step_over: bool,
+    /// Hosts that take no part in later plays.
+    failed: IndexSet<HostName>,
+    unreachable: IndexSet<HostName>,
+    /// A whole batch failed, or one failure was everyone's: there are no later plays.
+    pub over: bool,
+}
+
+impl Progress {
+    /// What is known of the hosts of a batch before it runs.
+    fn of(&self, batch: &[HostName]) -> State {
+        let among =
+            |hosts: &IndexSet<HostName>| batch.iter().filter(|h| hosts.contains(*h)).cloned().collect();
+        State { failed: among(&self.failed), unreachable: among(&self.unreachable), ..State::default() }
+    }
+
+    fn learn(&mut self, batch: &[HostName], state: &State) {
+        for (known, now) in [(&mut self.failed, &state.failed), (&mut self.unreachable, &state.unreachable)] {
+            known.retain(|h| !batch.contains(h));
+            known.extend(now.iter().cloned());
+        }
+    }
 }
 
 pub async fn run(engine: &Engine, play: &Play) -> Ending {
@@ -221,30 +255,32 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
     let mut rest = hosts.as_slice();
     let mut sizes = sizes.into_iter().peekable();
     let mut size = hosts.len();
-    let mut gone: usize = 0;
     while !rest.is_empty() {
         // The last size holds for the rest.
         size = sizes.next().unwrap_or(size).clamp(1, rest.len());
         let (batch, later) = rest.split_at(size);
         rest = later;
+        let known = engine.progress().of(batch);
+        let gone_before = known.gone();
         let run = PlayRun {
             engine,
             play,
             hosts_all: hosts.clone(),
             batch: batch.to_vec(),
-            state: Mutex::default(),
+            state: Mutex::new(known),
             handlers: Mutex::new(play.handlers.clone()),
             base: Mutex::new(base.clone()),
         };
         run.run_batch().await;
         let state = run.state();
-        gone += state.failed.union(&state.unreachable).count();
+        let gone = state.gone().saturating_sub(gone_before);
         ending = worse(ending, run.ending(&state));
-        let all_gone = batch.iter().all(|h| state.failed.contains(h) || state.unreachable.contains(h));
+        engine.progress().learn(batch, &state);
         if engine.interrupt.is_raised() {
             return Ending::Interrupted;
         }
-        if state.stopped || (all_gone && !batch.is_empty()) {
+        if state.stopped || gone == batch.len() {
+            engine.progress().over = true;
             if gone > 0 {
                 engine.sink.send(Event::NoMoreHosts);
             }
@@ -257,11 +293,11 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
     ending
 }
 
-fn worse(a: Ending, b: Ending) -> Ending {
+pub fn worse(a: Ending, b: Ending) -> Ending {
     let rank = |e: Ending| match e {
         Ending::Fine => 0,
-        Ending::Unreachable => 1,
-        Ending::Failed => 2,
+        Ending::Failed => 1,
+        Ending::Unreachable => 2,
         Ending::Error => 3,
         Ending::Interrupted => 4,
     };
@@ -277,7 +313,7 @@ fn serial(engine: &Engine, play: &Play, scope: &Scope, count: usize) -> Result<V
             Val::List(many) => many.to_vec(),
             one => vec![one],
         };
-        for entry in entries {
+        for entry in entries.into_iter().filter(|e| !matches!(e, Val::Null | Val::Omit)) {
             let text = entry.key_text();
             let bad = || Failure::new(format!("serial must be a number or a percentage, got '{text}'"));
             let size = match text.trim().strip_suffix('%') {
@@ -298,7 +334,12 @@ impl PlayRun<'_> {
         let frame = Frame::default();
         if let Some(facts) = self.facts_task() {
             let item = [Item::Task(Arc::new(facts))];
-            let failed = self.items(&item, &self.batch.clone(), &frame).await;
+            let known = |h: &HostName| self.engine.variables.host_vars().has_gathered(h);
+            let is_smart =
+                self.engine.options.gathering == Gathering::Smart && self.play.gather_facts.is_none();
+            let hosts: Vec<HostName> =
+                self.standing().into_iter().filter(|h| !is_smart || !known(h)).collect();
+            let failed = self.items(&item, &hosts, &frame).await;
             self.note_failed(&failed);
         }
         for (section, items) in self.play.sections() {
@@ -381,10 +422,11 @@ impl PlayRun<'_> {
     }
 
     fn ending(&self, state: &State) -> Ending {
-        if !state.failed.is_empty() && state.failed.iter().any(|h| !state.unreachable.contains(h)) {
-            Ending::Failed
-        } else if !state.unreachable.is_empty() {
+        // One failure that stopped all counts as a failure, whoever was out of reach.
+        if !state.unreachable.is_empty() && !state.stopped {
             Ending::Unreachable
+        } else if state.gone() > 0 {
+            Ending::Failed
         } else {
             Ending::Fine
         }
@@ -396,12 +438,23 @@ impl PlayRun<'_> {
         hosts
             .iter()
             .filter(|host| {
-                let first = state.roles_run.insert((role.identity.clone(), (*host).clone()));
-                state.left_roles.remove(&(role.identity.clone(), (*host).clone()));
-                first || role.allow_duplicates
+                let key = (role.identity.clone(), (*host).clone());
+                state.left_roles.remove(&key);
+                role.allow_duplicates || !state.roles_run.contains(&key)
             })
             .cloned()
             .collect()
+    }
+
+    /// A role's tasks are through: it won't run again where it ran.
+    pub fn leave_role(&self, role: &Role, hosts: &[HostName]) {
+        let mut state = self.state();
+        for host in hosts {
+            let key = (role.identity.clone(), host.clone());
+            if state.roles_begun.contains(&key) {
+                state.roles_run.insert(key);
+            }
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -409,7 +462,7 @@ impl PlayRun<'_> {
     }
 
     pub fn engine_state(&self) -> MutexGuard<'_, Progress> {
-        self.engine.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.engine.progress()
     }
 
     pub fn handlers(&self) -> Vec<Arc<Handler>> {
@@ -519,7 +572,7 @@ impl PlayRun<'_> {
     /// The implicit `Gathering Facts`, if this play gathers.
     fn facts_task(&self) -> Option<Task> {
         let wanted = match &self.play.gather_facts {
-            None => true,
+            None => self.engine.options.gathering != Gathering::Explicit,
             Some(Setting::Fixed(wanted)) => *wanted,
             Some(Setting::Template(text)) => {
                 parse_bool(&self.render_for(&self.batch, &Val::Text(text.clone())).key_text()).unwrap_or(true)
@@ -557,6 +610,7 @@ impl PlayRun<'_> {
                 full_name: role.name.clone(),
                 path: role.path.clone(),
                 parents: role.parents.iter().rev().map(|r| r.name.clone()).collect(),
+                parent_paths: role.parents.iter().rev().map(|r| r.path.clone()).collect(),
             }),
             environment: Val::list(task.keywords.environment.clone()),
             search_path: self.search_path(task),

@@ -44,8 +44,17 @@ impl Services for EngineServices<'_> {
             block: options.block.clone(),
             comment: options.comment.clone(),
         };
-        let name = name.display().to_string();
-        Ok(self.run.engine.templar.render_file(source, &name, &options, &self.render_cx(&hooks))?)
+        let mut scope = self.scope.clone();
+        let path = name.display().to_string();
+        for (variable, value) in template_vars(name, &path) {
+            scope.set_loop(variable, value);
+        }
+        if scope.find("ansible_managed").is_none() {
+            scope.set_loop("ansible_managed", Val::from("Ansible managed"));
+        }
+        let of_template = EngineServices { scope: &scope, ..*self };
+        let name = path;
+        Ok(self.run.engine.templar.render_file(source, &name, &options, &of_template.render_cx(&hooks))?)
     }
 
     fn variable(&self, name: &str) -> Option<Val> {
@@ -105,4 +114,41 @@ impl Hooks for RunHooks<'_> {
         let text = std::str::from_utf8(envelope).map_err(|_| "the envelope isn't text".to_string())?;
         (self.engine.vault)(text).map(String::into_bytes)
     }
+}
+
+/// What a template sees of itself.
+fn template_vars(file: &Path, path: &str) -> Vec<(&'static str, Val)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut vars = vec![
+        ("template_path", Val::from(path)),
+        ("template_fullpath", Val::from(path)),
+        ("template_run_date", moment(chrono::Local::now())),
+    ];
+    if let Ok(node) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        vars.push(("template_host", Val::from(node.trim())));
+    }
+    if let Ok(meta) = std::fs::metadata(file) {
+        vars.push(("template_uid", Val::from(owner(meta.uid()))));
+        if let Ok(time) = meta.modified() {
+            vars.push(("template_mtime", moment(time.into())));
+        }
+    }
+    vars
+}
+
+/// The name of a user of this machine; the number where it has none.
+fn owner(uid: u32) -> String {
+    let number = uid.to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_string())
+    });
+    name.unwrap_or(number)
+}
+
+/// As Python prints a `datetime`.
+fn moment(time: chrono::DateTime<chrono::Local>) -> Val {
+    Val::from(time.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
 }

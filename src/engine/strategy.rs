@@ -81,10 +81,14 @@ impl PlayRun<'_> {
                 if alive.is_empty() || self.engine.interrupt.is_raised() {
                     break;
                 }
+                let clears = self.state().clears;
                 let failed = match item {
                     Item::Task(task) => self.task(task, &alive, frame).await,
                     Item::Block(block) => self.block(block, &alive, frame).await,
                 };
+                if self.state().clears > clears {
+                    failures.clear();
+                }
                 if !frame.rescuable {
                     self.note_failed(&failed);
                 }
@@ -126,8 +130,15 @@ impl PlayRun<'_> {
             failures = self.items(&block.rescue, &rescued, &frame).await;
         }
         if !block.always.is_empty() {
+            let clears = self.state().clears;
             let failed_in_always = self.items(&block.always, &hosts, &frame).await;
+            if self.state().clears > clears {
+                failures.clear();
+            }
             failures.extend(failed_in_always);
+        }
+        if let (BlockKind::Role, Some(role)) = (block.kind, &block.role) {
+            self.leave_role(role, &hosts);
         }
         failures
     }

@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::inventory::HostName;
 use crate::module::control;
-use crate::playbook::{Action, RoleFiles, Task};
+use crate::playbook::{Action, Item, ModuleCall, RoleFiles, Task};
 use crate::source::{Map, Text, Val};
 use crate::vars::{Layer, Layers};
 
@@ -40,7 +40,7 @@ impl PlayRun<'_> {
         }
         let label = Arc::new(TaskLabel {
             name: title,
-            action: task.action.written().to_string(),
+            action: self.action(task, hosts),
             span: task.span.clone(),
             handler: frame.handlers,
             no_log: matches!(task.keywords.no_log, Some(crate::playbook::Setting::Fixed(true))),
@@ -81,12 +81,32 @@ impl PlayRun<'_> {
             }
         }
         self.spread_failure(task, hosts, &mut failures, frame, &layers, &search, &label);
+        let before = failures.len();
+        let standing = |who: &[HostName], failures: &Failures| -> Vec<HostName> {
+            self.still(who, frame).into_iter().filter(|h| !failures.contains_key(h)).collect()
+        };
+        // All are read, and told, before the first of their tasks runs.
+        let mut read = Vec::new();
         for (inclusion, who) in inclusions {
-            let who: Vec<HostName> =
-                self.still(&who, frame).into_iter().filter(|h| !failures.contains_key(h)).collect();
-            if !who.is_empty() {
-                failures.extend(self.included(task, inclusion, &who, frame).await);
+            let who = standing(&who, &failures);
+            if who.is_empty() {
+                continue;
             }
+            match self.included(task, &inclusion, &who, frame) {
+                Ok(items) => read.push((inclusion, items, who)),
+                Err(failed) => failures.extend(failed),
+            }
+        }
+        for (inclusion, items, who) in read {
+            let mut inner = frame.clone();
+            inner.vars.extend(inclusion.vars);
+            let who = standing(&who, &failures);
+            if !who.is_empty() {
+                failures.extend(self.items(&items, &who, &inner).await);
+            }
+        }
+        if failures.len() > before {
+            self.spread_failure(task, hosts, &mut failures, frame, &layers, &search, &label);
         }
         failures
     }
@@ -179,13 +199,21 @@ impl PlayRun<'_> {
         if !finished.applied.is_empty() {
             self.state().applied.entry(host.clone()).or_default().append(&mut finished.applied);
         }
+        if let Some(role) = &task.role
+            && !matches!(outcome.status, Status::Skipped | Status::Unreachable)
+        {
+            self.state().roles_begun.insert((role.identity.clone(), host.clone()));
+        }
         let stands = outcome.is_failed() && !ignored;
         let taken = match (stands, instance.frame.rescuable) {
             (false, _) => Taken::Ignored,
             (true, true) if outcome.status == Status::Failed => Taken::Rescued,
             (true, _) => Taken::Stands,
         };
-        self.engine.stats.count(&host, outcome, taken);
+        // An include in a loop counts once for each item.
+        for _ in 0..finished.inclusions.len().max(1) {
+            self.engine.stats.count(&host, outcome, taken);
+        }
         let is_include = !finished.inclusions.is_empty() && !outcome.is_failed();
         if !is_include {
             self.engine.sink.send(Event::InstanceDone {
@@ -274,16 +302,14 @@ impl PlayRun<'_> {
         instance.boolean(&scope, &task.keywords.run_once, false).unwrap_or(false)
     }
 
-    /// Runs what was included.
-    async fn included(
+    /// Reads what is to be included; what is wrong in it fails the hosts.
+    fn included(
         &self,
         task: &Task,
-        inclusion: Inclusion,
+        inclusion: &Inclusion,
         hosts: &[HostName],
         frame: &Frame,
-    ) -> Failures {
-        let mut inner = frame.clone();
-        inner.vars.extend(inclusion.vars.iter().cloned());
+    ) -> Result<Vec<Item>, Failures> {
         let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let told =
             |file: String| Event::Included { file, hosts: names.clone(), item: inclusion.item().cloned() };
@@ -315,17 +341,14 @@ impl PlayRun<'_> {
                     })
             }
         };
-        match loaded {
-            Ok(items) => self.items(&items, hosts, &inner).await,
-            Err(problems) => {
-                let mut messages = Vec::new();
-                for problem in problems.0 {
-                    messages.push(problem.message.clone());
-                    self.engine.sink.send(Event::Diagnostic(Box::new(problem)));
-                }
-                self.fail_all(task, hosts, frame, &messages.join("; "))
+        loaded.map_err(|problems| {
+            let mut messages = Vec::new();
+            for problem in problems.0 {
+                messages.push(problem.message.clone());
+                self.engine.sink.send(Event::Diagnostic(Box::new(problem)));
             }
-        }
+            self.fail_all(task, hosts, frame, &messages.join("; "))
+        })
     }
 
     /// Fails a task on all hosts before it began.
@@ -414,6 +437,18 @@ impl PlayRun<'_> {
         self.engine.redactor.redact(&task.title(rendered.as_deref())).into_owned()
     }
 
+    /// The module that a task calls, as it is shown.
+    fn action(&self, task: &Task, hosts: &[HostName]) -> String {
+        match &task.action {
+            Action::Module(ModuleCall { name: Some(name), .. }) => {
+                let layers = self.task_layers(task, &Frame::default());
+                let scope = hosts.first().map(|h| self.scope(h, &layers));
+                self.render_quietly(scope.as_ref(), &Val::Text(name.clone())).key_text()
+            }
+            action => action.written().to_string(),
+        }
+    }
+
     /// The layers of a task, shared by all its hosts.
     pub fn task_layers(&self, task: &Task, frame: &Frame) -> Layers {
         let mut layers = self.play_layers();
@@ -446,7 +481,8 @@ fn is_validation(task: &Task) -> bool {
 /// `ansible_failed_task`: what people read of it.
 fn failed_task(task: &Task, label: &TaskLabel) -> Val {
     let mut map = Map::new();
-    put(&mut map, "name", label.name.as_str());
+    let role = task.role.as_ref().map(|r| format!("{} : ", r.name)).unwrap_or_default();
+    put(&mut map, "name", label.name.strip_prefix(&role).unwrap_or(&label.name));
     put(&mut map, "action", task.action.written());
     if let Action::Module(call) = &task.action {
         put(&mut map, "args", call.args.map_texts(&|t| t.plain()));

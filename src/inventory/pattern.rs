@@ -149,9 +149,8 @@ impl Inventory {
                 picked.insert(host.name.clone());
                 continue;
             }
-            let (kind, bare) = match pattern.split_at(1) {
-                ("!", bare) => ('!', bare),
-                ("&", bare) => ('&', bare),
+            let (kind, bare) = match pattern.chars().next() {
+                Some(kind @ ('!' | '&')) => (kind, &pattern[1..]),
                 _ => ('+', pattern),
             };
             let matched = self.matches(bare, &mut warnings)?;

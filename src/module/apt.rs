@@ -51,6 +51,7 @@ pub struct PackageArgs {
     /// Packages.
     pub name: Vec<String>,
     /// `present`, `latest` or `absent`.
+    #[serde(default)]
     pub state: State,
     /// The package manager: `auto` or `apt`.
     #[serde(default = "auto", rename = "use")]

@@ -184,6 +184,11 @@ fn finish(outputs: &[Output], shown: Val, strip: bool, not_found: Option<Text>) 
     let message = match not_found {
         Some(program) if output.status == 127 && output.stderr_text().contains("not found") => {
             result.insert(Val::from("rc"), Val::Int(2));
+            // It said nothing: what is there are the words of the shell that didn't find it.
+            for said in ["stdout", "stderr"] {
+                result.insert(Val::from(said), Val::from(""));
+                result.insert(Val::from(format!("{said}_lines")), Val::list(vec![]));
+            }
             format!("[Errno 2] No such file or directory: '{}'", program.as_str())
         }
         _ => {

@@ -144,9 +144,18 @@ impl Module for Find {
                     break;
                 }
                 examined += 1;
-                if !wanted.fits(entry, &path).map_err(failed)? || !contains(&args, entry, &wanted, cx).await?
-                {
+                if !wanted.fits(entry, &path).map_err(failed)? {
                     continue;
+                }
+                match contains(&args, entry, &wanted, cx).await? {
+                    Contains::Yes => {}
+                    Contains::No => continue,
+                    Contains::Unreadable(why) => {
+                        plan.warnings
+                            .push(format!("Skipped '{path}' path due to this access issue: {why}\n"));
+                        skipped.insert(Val::from(path.as_str()), Val::from(why));
+                        continue;
+                    }
                 }
                 files.push(Val::map(found(&args, entry, cx).await?));
             }
@@ -165,20 +174,39 @@ impl Module for Find {
     }
 }
 
-async fn contains(args: &Args, entry: &Stat, wanted: &Wanted, cx: &PlanCx<'_>) -> Result<bool, Failure> {
-    let (Some(pattern), FileType::File) = (&wanted.contains, args.file_type) else { return Ok(true) };
+/// Whether a file has what `contains` asks for.
+enum Contains {
+    Yes,
+    No,
+    /// It is no text; the reason.
+    Unreadable(String),
+}
+
+async fn contains(args: &Args, entry: &Stat, wanted: &Wanted, cx: &PlanCx<'_>) -> Result<Contains, Failure> {
+    let (Some(pattern), FileType::File) = (&wanted.contains, args.file_type) else {
+        return Ok(Contains::Yes);
+    };
     // Ansible passes by what it can't read.
-    let Ok(file) = cx.target.read(&entry.path, MAX_SIZE).await else { return Ok(false) };
+    let Ok(file) = cx.target.read(&entry.path, MAX_SIZE).await else { return Ok(Contains::No) };
     let failed = |e: PatternError| Failure::new(e.to_string());
-    if args.read_whole_file {
-        return pattern.is_match(&file.content).map_err(failed);
-    }
-    for line in super::text_edit::lines(&file.content) {
-        if pattern.is_match(line).map_err(failed)? {
-            return Ok(true);
+    let found = match args.read_whole_file {
+        true => pattern.is_match(&file.content).map_err(failed)?,
+        false => {
+            let mut lines = super::text_edit::lines(&file.content).into_iter();
+            lines.try_fold(false, |found, line| {
+                Ok::<_, Failure>(found || pattern.is_match(line).map_err(failed)?)
+            })?
         }
-    }
-    Ok(false)
+    };
+    Ok(match (found, std::str::from_utf8(&file.content)) {
+        (true, _) => Contains::Yes,
+        (false, Ok(_)) => Contains::No,
+        (false, Err(_)) => Contains::Unreadable(format!(
+            "Failed to read the file {} due to an encoding error. current encoding: {}",
+            entry.path,
+            args.encoding.as_deref().unwrap_or("utf-8")
+        )),
+    })
 }
 
 async fn found(args: &Args, entry: &Stat, cx: &PlanCx<'_>) -> Result<Map, Failure> {

@@ -46,6 +46,7 @@ mod template;
 mod uri;
 mod user;
 mod wait_for;
+pub mod wait_for_connection;
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::uri::Uri>(),
     entry::<super::user::User>(),
     entry::<super::wait_for::WaitFor>(),
+    entry::<super::wait_for_connection::WaitForConnection>(),
 ];
 
 /// By short or fully qualified name (`copy`, `ansible.builtin.copy`, `ansible.legacy.copy`).

@@ -131,6 +131,8 @@ pub struct ModuleCall {
     pub args: Val,
     /// `args: "{{ … }}"`: a template that gives more arguments; those in `args` win.
     pub args_template: Option<Text>,
+    /// A template that names the module; `canonical` is empty then, until the task runs.
+    pub name: Option<Text>,
 }
 
 /// `include_tasks`: a file of tasks, chosen for each host and loop item.

@@ -37,7 +37,7 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
     let task = |task: &TaskLabel| json!({"name": task.name, "action": task.action, "at": task.span.to_string(), "handler": task.handler});
     let mut fields = Map::new();
     let name = match event {
-        Event::RunStarted { playbooks, check } => {
+        Event::RunStarted { playbooks, check, .. } => {
             fields.insert("playbooks".into(), json!(playbooks));
             fields.insert("check".into(), json!(check));
             "run_started"
@@ -102,6 +102,10 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
         Event::Notice { message } => {
             fields.insert("message".into(), json!(message));
             "notice"
+        }
+        Event::Meta { message } => {
+            fields.insert("message".into(), json!(message));
+            "meta"
         }
         Event::Warning { message } | Event::Deprecated { message } => {
             fields.insert("message".into(), json!(message));

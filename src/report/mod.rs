@@ -4,6 +4,7 @@
 
 mod diff;
 mod json;
+mod minimal;
 mod screen;
 mod terminal;
 
@@ -27,6 +28,11 @@ pub enum Format {
     Text,
     /// One JSON event a line.
     Json,
+    /// What `ansible` prints: a host and its result.
+    Minimal,
+    /// As minimal, in one line.
+    #[value(name = "oneline")]
+    OneLine,
 }
 
 /// What a reporter should show.
@@ -42,6 +48,8 @@ pub fn reporter(format: Format, settings: Settings) -> Box<dyn Reporter> {
     match format {
         Format::Text => Box::new(terminal::Terminal::new(settings)),
         Format::Json => Box::new(json::JsonLines),
+        Format::Minimal => Box::new(minimal::Minimal { one_line: false, diff: settings.diff }),
+        Format::OneLine => Box::new(minimal::Minimal { one_line: true, diff: settings.diff }),
     }
 }
 

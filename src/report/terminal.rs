@@ -97,15 +97,7 @@ impl Terminal {
         }
     }
 
-    fn item(
-        &mut self,
-        screen: &Screen,
-        task: &TaskLabel,
-        host: &str,
-        label: &Val,
-        outcome: &Outcome,
-        ignored: bool,
-    ) {
+    fn item(&mut self, screen: &Screen, task: &TaskLabel, host: &str, label: &Val, outcome: &Outcome) {
         self.task_banner(screen, task);
         let item = if task.no_log { "(censored due to no_log)".into() } else { plain(screen, label) };
         self.warnings(screen, outcome);
@@ -128,9 +120,6 @@ impl Terminal {
             text.push_str(&format!(" => {}", self.dump(screen, task, outcome, false)));
         }
         screen.line(paint, &text);
-        if outcome.is_failed() && ignored {
-            screen.line(Paint::Skipped, "...ignoring");
-        }
         self.diffs(screen, outcome);
     }
 
@@ -236,10 +225,11 @@ impl Terminal {
 impl Reporter for Terminal {
     fn on(&mut self, event: &Event, screen: &Screen) {
         match event {
-            Event::RunStarted { playbooks, .. } => {
+            Event::RunStarted { playbooks, plays, .. } => {
                 if self.settings.verbosity > 1 {
                     for playbook in playbooks {
                         self.banner(screen, &format!("PLAYBOOK: {playbook}"));
+                        screen.line(Paint::Verbose, &format!("{plays} plays in {playbook}"));
                     }
                 }
             }
@@ -257,8 +247,8 @@ impl Reporter for Terminal {
                 self.running.insert(host.clone(), task.name.clone());
                 screen.running(host, &task.name);
             }
-            Event::ItemDone { task, host, delegate, label, outcome, ignored } => {
-                self.item(screen, task, &host_label(host, delegate), label, outcome, *ignored);
+            Event::ItemDone { task, host, delegate, label, outcome, .. } => {
+                self.item(screen, task, &host_label(host, delegate), label, outcome);
             }
             Event::Retrying { task, host, left, outcome } => {
                 let mut text = format!("FAILED - RETRYING: [{host}]: {} ({left} retries left).", task.name);
@@ -279,6 +269,11 @@ impl Reporter for Terminal {
                 screen.line(Paint::Failed, &format!("NOT undone: [{host}] => {label}: {why}"));
             }
             Event::Notice { message } => screen.line(Paint::Plain, message),
+            Event::Meta { message } => {
+                if self.settings.verbosity >= 2 {
+                    screen.line(Paint::Verbose, &format!("META: {message}"));
+                }
+            }
             Event::Warning { message } => screen.error_line(Paint::Warning, &format!("[WARNING]: {message}")),
             Event::Deprecated { message } => {
                 screen.error_line(Paint::Warning, &format!("[DEPRECATION WARNING]: {message}"));
@@ -334,7 +329,7 @@ fn plain(screen: &Screen, item: &Val) -> String {
     }
 }
 
-fn sort_keys(value: serde_json::Value) -> serde_json::Value {
+pub(super) fn sort_keys(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value as J;
     match value {
         J::Object(map) => {
@@ -348,7 +343,7 @@ fn sort_keys(value: serde_json::Value) -> serde_json::Value {
 }
 
 /// `json.dumps` with its default separators (`, ` and `: `).
-fn one_line(value: &serde_json::Value) -> String {
+pub(super) fn one_line(value: &serde_json::Value) -> String {
     use serde_json::Value as J;
     match value {
         J::Object(map) => {
@@ -361,7 +356,7 @@ fn one_line(value: &serde_json::Value) -> String {
     }
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+pub(super) fn pretty(value: &serde_json::Value) -> String {
     use serde::Serialize;
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(

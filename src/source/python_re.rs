@@ -180,6 +180,8 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::search`] and [`Found::expand`].
     pub fn replace_all(&self, bytes: &[u8], template: &[u8]) -> Result<(Vec<u8>, usize), PatternError> {
+        // Wrong even where nothing matches.
+        parse_template(template)?;
         let (mut out, mut done, mut count, mut from) = (Vec::with_capacity(bytes.len()), 0, 0, 0);
         // Not `captures_iter`: since 3.7 Python also replaces an empty match that touches the match
         // before it.
@@ -667,5 +669,6 @@ mod tests {
         assert!(replace("a", "\\1", "a").is_err());
         assert!(replace("a", "\\g<x>", "a").is_err());
         assert!(replace("a", "\\q", "a").is_err());
+        assert!(replace("a", "\\q", "nothing to replace").is_err());
     }
 }

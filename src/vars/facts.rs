@@ -2,7 +2,7 @@
 //!
 //! The script only prints raw material (`facts.sh`); every decision is here, in pure functions, so
 //! that a fact can be tested with text. Names, types and odd values are those of ansible-core's
-//! `setup`; facts about Python are absent, as nothing here needs it.
+//! `setup`. Nothing here needs Python; where the host has one, its place and version are facts too.
 
 mod distribution;
 mod hardware;
@@ -18,7 +18,7 @@ use crate::source::{Map, Val};
 const SCRIPT: &str = include_str!("facts/facts.sh");
 
 /// Always gathered unless `!min` is asked for.
-const MINIMAL: [&str; 16] = [
+const MINIMAL: [&str; 17] = [
     "apparmor",
     "caps",
     "cmdline",
@@ -31,6 +31,7 @@ const MINIMAL: [&str; 16] = [
     "lsb",
     "pkg_mgr",
     "platform",
+    "python",
     "selinux",
     "service_mgr",
     "ssh_pub_keys",
@@ -38,7 +39,7 @@ const MINIMAL: [&str; 16] = [
 ];
 const BEYOND_MINIMAL: [&str; 5] = ["chroot", "hardware", "loadavg", "network", "virtual"];
 /// Known to Ansible; nothing is gathered for them here.
-const EMPTY: [&str; 7] = ["facter", "fibre_channel_wwn", "iscsi", "nvme", "ohai", "python", "systemd"];
+const EMPTY: [&str; 6] = ["facter", "fibre_channel_wwn", "iscsi", "nvme", "ohai", "systemd"];
 
 /// Facts that can be asked for by their own name, and the subset that they come with.
 const ALIASES: [(&str, &str); 31] = [

@@ -10,6 +10,8 @@ use crate::source::{Map, Val};
 #[derive(Debug, Clone, Default)]
 pub struct RunInfo {
     pub config_file: Option<PathBuf>,
+    /// The Python of the operator's machine, if it has one: playbooks name it to run scripts.
+    pub python: Option<PathBuf>,
     pub check_mode: bool,
     pub diff_mode: bool,
     pub verbosity: u8,
@@ -45,6 +47,8 @@ pub struct RoleInfo {
     pub path: PathBuf,
     /// The roles that included this one, nearest first.
     pub parents: Vec<String>,
+    /// Their folders, in the same order.
+    pub parent_paths: Vec<PathBuf>,
 }
 
 /// One task.
@@ -74,6 +78,9 @@ impl RunInfo {
         ]);
         if let Some(limit) = &self.limit {
             vars.insert(Val::from("ansible_limit"), Val::from(limit.as_str()));
+        }
+        if let Some(python) = &self.python {
+            vars.insert(Val::from("ansible_playbook_python"), path(python));
         }
         if let Some(dir) = playbook_dir {
             vars.insert(Val::from("playbook_dir"), path(dir));
@@ -113,6 +120,10 @@ impl TaskInfo {
                 ("ansible_role_name", Val::from(role.full_name.as_str())),
                 ("role_path", path(&role.path)),
                 ("ansible_parent_role_names", names(&role.parents)),
+                (
+                    "ansible_parent_role_paths",
+                    Val::from(role.parent_paths.iter().map(|p| path(p)).collect::<Vec<_>>()),
+                ),
             ]));
         }
         vars

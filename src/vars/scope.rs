@@ -55,7 +55,9 @@ impl Scope {
     pub(super) fn flatten_where(&self, keep: impl Fn(Layer) -> bool) -> Map {
         let mut all = Map::new();
         for (_, vars) in self.layers.iter().filter(|(layer, _)| keep(*layer)) {
-            all.extend(vars.iter().map(|(k, v)| (k.clone(), v.clone())));
+            // `omit` is a name that can be used, not a variable that can be shown.
+            let shown = vars.iter().filter(|(_, v)| !matches!(v, Val::Omit));
+            all.extend(shown.map(|(k, v)| (k.clone(), v.clone())));
         }
         all
     }

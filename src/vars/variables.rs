@@ -277,6 +277,8 @@ fn host_magic(host: &Host, groups: &[&crate::inventory::Group]) -> Map {
         (Val::from("inventory_hostname"), Val::from(&*host.name)),
         (Val::from("inventory_hostname_short"), Val::from(host.short_name())),
         (Val::from("group_names"), Val::from(group_names)),
+        // Empty until something is gathered, so that it can be asked.
+        (Val::from("ansible_facts"), Val::map(Map::new())),
     ]);
     if !host.implicit {
         let text = |p: Option<&Path>| Val::from(p.map(|p| p.to_string_lossy().into_owned()));

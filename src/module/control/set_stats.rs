@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::inventory::names::is_variable;
 use crate::source::{Map, Val};
 
 use super::{Answer, Control, ControlCx, Failure, boolean};
@@ -28,6 +29,9 @@ impl Control for SetStats {
             .and_then(Val::as_map)
             .cloned()
             .ok_or_else(|| Failure::new("The 'data' option needs to be a dictionary/hash"))?;
+        if let Some(name) = data.keys().find(|name| !name.as_str().is_some_and(is_variable)) {
+            return Err(Failure::new(format!("Invalid variable name '{}'.", name.key_text())));
+        }
         let mut stats = Map::new();
         stats.insert("data".into(), data.into());
         stats.insert("aggregate".into(), boolean(args, "aggregate", true)?.into());

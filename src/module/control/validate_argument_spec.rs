@@ -56,7 +56,7 @@ impl Control for ValidateArgumentSpec {
 /// Checks `given` against the options of a spec, with messages as Ansible's.
 fn check_options(spec: &Map, given: &Map, within: &str, errors: &mut Vec<String>) {
     let place = if within.is_empty() { String::new() } else { format!(" found in {within}") };
-    let missing: Vec<String> = spec
+    let mut missing: Vec<String> = spec
         .iter()
         .filter(|(name, option)| {
             option.get("required").and_then(scalar_text).and_then(|t| parse_bool(&t)) == Some(true)
@@ -65,6 +65,7 @@ fn check_options(spec: &Map, given: &Map, within: &str, errors: &mut Vec<String>
         .map(|(name, _)| name.key_text())
         .collect();
     if !missing.is_empty() {
+        missing.sort();
         errors.push(format!("missing required arguments: {}{place}", missing.join(", ")));
     }
     for (name, option) in spec {

@@ -308,6 +308,11 @@ async fn stat_slurp_tempfile_find_fetch() {
     assert_eq!((found.is(false).get("matched"), found.get("examined")), (Val::Int(1), Val::Int(3)));
     assert_eq!(found.get("files").as_list().unwrap()[0].get("path"), Some(&v(&f)));
 
+    std::fs::write(b.path("gbk.bin"), [0xc4, 0xe3, 0xba, 0xc3]).unwrap();
+    let found = b.run("find", &[("paths", v(&folder)), ("patterns", v("*.bin")), ("contains", v("h"))]).await;
+    assert_eq!(found.text("msg"), "Not all paths examined, check warnings for details");
+    assert!(found.warnings[0].contains("gbk.bin due to an encoding error"), "{:?}", found.warnings);
+
     let given = [("src", v(&f)), ("dest", v("got"))];
     let fetched = b.run("fetch", &given).await;
     let place = b.path(&format!("got/web1{f}"));

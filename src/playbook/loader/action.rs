@@ -10,6 +10,7 @@ use crate::source::yaml::span_at;
 use crate::source::{Diagnostic, Entry, Kind, Map, Node, Span, Text, Val};
 
 use super::Load;
+use super::fields::is_unsupported;
 
 /// What a task calls.
 pub struct Called {
@@ -30,6 +31,8 @@ pub struct Called {
 #[derive(Clone)]
 pub enum Target {
     Module(ModuleInfo),
+    /// `action: "{{ … }}"`: known only when the task runs.
+    Template(Text),
     IncludeTasks,
     ImportTasks,
     IncludeRole,
@@ -55,6 +58,8 @@ impl Load<'_> {
         outer: Option<&Keywords>,
     ) -> Option<Called> {
         let collections = self.searched_collections(entries, outer);
+        let is_conditional = entries.iter().any(|e| e.key.as_str() == Some("when"))
+            || outer.is_some_and(|o| !o.when.is_empty());
         let mut found: Option<Called> = None;
         let mut is_broken = false;
         let mut unknown: Vec<(&str, &Entry)> = Vec::new();
@@ -67,6 +72,10 @@ impl Load<'_> {
                 _ => match self.target(name, &entry.key.span, &collections) {
                     Some(Ok(target)) => self.module_key(name, entry, target),
                     Some(Err(())) => None,
+                    None if is_conditional && is_unsupported(name) => {
+                        self.warn_unsupported(name, &entry.key.span);
+                        self.module_key(name, entry, Target::Module(unsupported(name)))
+                    }
                     None => {
                         unknown.push((name, entry));
                         continue;
@@ -96,6 +105,13 @@ impl Load<'_> {
             self.more_args(&mut called, entry);
         }
         Some(called)
+    }
+
+    /// A task for another kind of host (`dnf` when it is a Red Hat) must not stop the run here.
+    fn warn_unsupported(&mut self, name: &str, at: &Span) {
+        let message =
+            format!("the module `{name}` is not supported yet: the task fails if its condition holds");
+        self.diags.push(Diagnostic::warning("unsupported", message, at));
     }
 
     /// A key that nobody knows is a mistyped keyword if one is near or the module is known;
@@ -222,13 +238,13 @@ impl Load<'_> {
                 return None;
             }
         };
-        if name.contains("{{") {
-            let message = "the module of a task must be written out, not be a template";
-            self.error("unsupported", message, &at.span);
-            return None;
-        }
         let span = piece(&at.span, &name);
         let target = match self.target(&name, &span, collections) {
+            _ if name.contains("{{") => {
+                let template = Text::template(name.as_str(), &span);
+                self.check_text(&template);
+                Target::Template(template)
+            }
             Some(target) => target.ok()?,
             None => {
                 self.unknown_module(&name, &span);
@@ -392,6 +408,16 @@ impl Load<'_> {
             }
             self.error("bad-argument", problem.message.clone(), if is_unknown { name } else { value });
         }
+    }
+}
+
+/// A known module of Ansible that fails where it is reached.
+fn unsupported(name: &str) -> ModuleInfo {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    ModuleInfo {
+        canonical: format!("ansible.builtin.{short}"),
+        free_form: FreeForm::Command,
+        irreversible: None,
     }
 }
 

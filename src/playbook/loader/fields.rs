@@ -20,7 +20,7 @@ pub const UNSUPPORTED: [(&str, &str); 5] = [
 ];
 
 /// The modules of ansible-core, to tell one that is not supported from one that doesn't exist.
-const ANSIBLE_MODULES: [&str; 67] = [
+const ANSIBLE_MODULES: [&str; 66] = [
     "add_host",
     "apt",
     "apt_key",
@@ -85,10 +85,14 @@ const ANSIBLE_MODULES: [&str; 67] = [
     "user",
     "validate_argument_spec",
     "wait_for",
-    "wait_for_connection",
     "yum",
     "yum_repository",
 ];
+
+/// A module of Ansible that isn't here.
+pub fn is_unsupported(name: &str) -> bool {
+    ANSIBLE_MODULES.contains(&name.rsplit('.').next().unwrap_or(name)) && is_builtin(name)
+}
 
 fn is_builtin(name: &str) -> bool {
     !name.contains('.') || name.starts_with("ansible.builtin.") || name.starts_with("ansible.legacy.")
@@ -453,7 +457,7 @@ impl Load<'_> {
     pub fn unknown_module(&mut self, name: &str, span: &crate::source::Span) {
         let names = self.language().module_names();
         let short = |n: &str| n.rsplit('.').next().unwrap_or(n).to_string();
-        if ANSIBLE_MODULES.contains(&short(name).as_str()) && is_builtin(name) {
+        if is_unsupported(name) {
             self.error("unsupported", format!("the module `{name}` is not supported yet"), span);
             return;
         }

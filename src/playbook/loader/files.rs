@@ -12,14 +12,23 @@ const VAULT_HEADER: &str = "$ANSIBLE_VAULT;";
 
 /// `ANSIBLE_ROLES_PATH`, or Ansible's default.
 pub fn default_roles_path() -> Vec<PathBuf> {
+    folders("ANSIBLE_ROLES_PATH", "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles")
+}
+
+/// `ANSIBLE_COLLECTIONS_PATH`, or Ansible's default.
+pub fn default_collections_path() -> Vec<PathBuf> {
+    folders("ANSIBLE_COLLECTIONS_PATH", "~/.ansible/collections:/usr/share/ansible/collections")
+}
+
+/// The folders that an environment variable lists.
+fn folders(name: &str, default: &str) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let expand = |path: &str| match (path.strip_prefix("~/"), &home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(path),
     };
-    let paths = std::env::var("ANSIBLE_ROLES_PATH").ok().filter(|p| !p.is_empty());
-    let paths = paths.as_deref().unwrap_or("~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles");
-    paths.split(':').filter(|p| !p.is_empty()).map(expand).collect()
+    let paths = std::env::var(name).ok().filter(|p| !p.is_empty());
+    paths.as_deref().unwrap_or(default).split(':').filter(|p| !p.is_empty()).map(expand).collect()
 }
 
 /// The path without `.` and `..`, links not followed.
@@ -86,7 +95,8 @@ impl Load<'_> {
         let folder = if site.in_handlers { "handlers" } else { "tasks" };
         let mut places: Vec<PathBuf> = at.dir().map(Path::to_path_buf).into_iter().collect();
         if let Some(role) = &site.role {
-            places.extend([role.path.join(folder), role.path.clone()]);
+            // Handlers may include what stands among the role's tasks.
+            places.extend([role.path.join(folder), role.path.join("tasks"), role.path.clone()]);
         }
         places.extend([self.dir.clone(), self.playbook_dir.clone()]);
         let mut looked: Vec<PathBuf> = Vec::new();

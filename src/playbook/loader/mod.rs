@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::source::diagnostic::nearest;
-use crate::source::{Diagnostic, Diagnostics, Map, Span, Text, Val};
+use crate::source::{Diagnostic, Diagnostics, Map, SourceFile, Span, Text, Val};
 
 use super::{
     Handler, IncludeRole, IncludeTasks, Item, Keywords, Language, Play, Playbook, Role, RoleFiles,
@@ -41,6 +41,7 @@ pub struct Loader {
     extra: Map,
     vault: Vault,
     roles_path: Vec<PathBuf>,
+    collections_path: Vec<PathBuf>,
 }
 
 /// The tasks of an `include_tasks`.
@@ -62,7 +63,8 @@ impl Loader {
     /// `extra` are the variables of `-e`. Roles are also looked for in `ANSIBLE_ROLES_PATH`, or
     /// where Ansible looks without it.
     pub fn new(language: Arc<dyn Language>, extra: Map, vault: Vault) -> Loader {
-        Loader { language, extra, vault, roles_path: files::default_roles_path() }
+        let (roles_path, collections_path) = (files::default_roles_path(), files::default_collections_path());
+        Loader { language, extra, vault, roles_path, collections_path }
     }
 
     /// Reads a playbook with everything that it imports. All that is wrong goes to `diags`; `None`
@@ -70,6 +72,18 @@ impl Loader {
     pub fn playbook(&self, path: &Path, diags: &mut Diagnostics) -> Option<Playbook> {
         let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let plays = plays::playbook(self, path, &dir, diags)?;
+        Some(Playbook { plays })
+    }
+
+    /// Reads a playbook that was made, not found in a file: `file` holds its text, and `dir` is the
+    /// folder that it counts as lying in.
+    pub fn playbook_of(
+        &self,
+        file: &Arc<SourceFile>,
+        dir: &Path,
+        diags: &mut Diagnostics,
+    ) -> Option<Playbook> {
+        let plays = plays::playbook_of(self, file, dir, diags)?;
         Some(Playbook { plays })
     }
 
@@ -293,6 +307,7 @@ impl Task {
                 span: span.clone(),
                 args,
                 args_template: None,
+                name: None,
             }),
             keywords,
             loop_: None,

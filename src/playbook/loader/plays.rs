@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::inventory::names::is_variable;
 use crate::playbook::keywords::{Level, merged, union};
 use crate::playbook::{Condition, Item, Keywords, Order, Play, Setting, StaticPath, Strategy, VarsPrompt};
-use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Map, Node, Text, Val};
+use crate::source::{Diagnostic, Diagnostics, Entry, Kind, Map, Node, SourceFile, Text, Val, yaml};
 
 use super::action::first_line;
 use super::files::clean;
@@ -31,6 +31,18 @@ pub fn playbook(
     let mut load = Load::new(loader, diags, &dir, playbook_dir, Arc::default());
     let node = load.document(path, None)?;
     load.open.push(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+    load.plays(&node, &Imported::default())
+}
+
+/// The plays in the text of a playbook that isn't a file.
+pub fn playbook_of(
+    loader: &Loader,
+    file: &Arc<SourceFile>,
+    dir: &Path,
+    diags: &mut Diagnostics,
+) -> Option<Vec<Play>> {
+    let mut load = Load::new(loader, diags, dir, dir, Arc::default());
+    let node = yaml::load_one(file, load.diags)?;
     load.plays(&node, &Imported::default())
 }
 

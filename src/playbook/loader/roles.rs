@@ -130,7 +130,11 @@ impl Load<'_> {
     pub fn role(&mut self, written: Use, site: &Site) -> Option<LoadedRole> {
         let name = self.known_now(&written.name, site, "the name of a role", &written.span)?;
         let (name, path) = self.find_role(&name, site.role.as_deref(), &written.span)?;
-        let shown = path.clone();
+        // A role may import other tasks of itself.
+        let shown = match &written.files.tasks {
+            Some(from) => path.join("tasks").join(&**from),
+            None => path.clone(),
+        };
         self.within_file(&shown, &written.span.clone(), |load| load.role_at(name, path, written, site))
     }
 
@@ -258,6 +262,9 @@ impl Load<'_> {
     /// Where a role lies: beside the playbook or its folder `playbooks`, on the roles path, beside
     /// the role that uses it.
     fn find_role(&mut self, name: &str, user: Option<&Role>, at: &Span) -> Option<(String, PathBuf)> {
+        if let Some(path) = self.collection_role(name) {
+            return Some((name.to_string(), path));
+        }
         let mut places = vec![self.dir.join("roles"), self.playbook_dir.join("roles")];
         // A project keeps `roles/` beside `playbooks/`.
         if self.playbook_dir.file_name().is_some_and(|name| name == "playbooks") {
@@ -292,6 +299,18 @@ impl Load<'_> {
             None => diagnostic.help(format!("looked in {}", shown.join(", "))),
         });
         None
+    }
+
+    /// `acme.infra.web`: a role of a collection beside the playbook, or in
+    /// `ANSIBLE_COLLECTIONS_PATH`.
+    fn collection_role(&self, name: &str) -> Option<PathBuf> {
+        let [namespace, collection, role] = name.split('.').collect::<Vec<_>>()[..] else { return None };
+        let beside = [self.dir.join("collections"), self.playbook_dir.join("collections")];
+        let mut places = beside.iter().chain(&self.loader.collections_path);
+        places.find_map(|place| {
+            let path = place.join("ansible_collections").join(namespace).join(collection);
+            Some(path.join("roles").join(role)).filter(|role| role.is_dir())
+        })
     }
 
     fn role_meta(&mut self, path: &Path, at: &Span) -> Meta {

@@ -112,6 +112,7 @@ impl Load<'_> {
         task.implicit = false;
         task.path = site.path.clone();
         task.role = site.role.clone();
+        let begun = self.diags.0.len();
         for (key, entry) in &named {
             if level.knows(key) || key.starts_with("with_") {
                 self.task_keyword(&mut task, &mut own, key, entry);
@@ -119,6 +120,11 @@ impl Load<'_> {
         }
         let called = self.called(node, entries, level, Some(&site.inherited));
         let Some(mut called) = called else { return Vec::new() };
+        if matches!(own.ignore_errors, Some(Setting::Fixed(true))) {
+            // Such a task may fail: it does so when it runs, and others are not kept from it.
+            let templates = self.diags.0[begun..].iter_mut().filter(|d| d.code == "template-syntax");
+            templates.for_each(|d| d.severity = Severity::Warning);
+        }
         if called.local {
             own.delegate_to = Some(Text::new("localhost"));
         }
@@ -142,6 +148,24 @@ impl Load<'_> {
                     span: called.span,
                     args: Val::map(called.args),
                     args_template: called.template,
+                    name: None,
+                });
+                vec![Item::Task(Arc::new(task))]
+            }
+            Target::Template(name) => {
+                task.keywords = own.within(&site.inherited);
+                self.own_tasks(&mut task, &named, site);
+                if site.in_transaction {
+                    let message = "inside a transaction the module of a task must be written out";
+                    self.error("irreversible", message, &called.span);
+                }
+                task.action = Action::Module(ModuleCall {
+                    canonical: String::new(),
+                    written: called.written,
+                    span: called.span,
+                    args: Val::map(called.args),
+                    args_template: called.template,
+                    name: Some(name),
                 });
                 vec![Item::Task(Arc::new(task))]
             }

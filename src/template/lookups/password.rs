@@ -58,7 +58,7 @@ fn one(eval: &Eval, term: &str, mut options: Options) -> Run<String> {
         .ok_or_else(|| Fault::plain("'length' must be from 1 to 100000"))?;
     let alphabet = alphabet(eval, options.take("chars"))?;
     let seed = options.text(eval, "seed")?;
-    let encrypt = options.text(eval, "encrypt")?;
+    let encrypt = options.text(eval, "encrypt")?.filter(|kind| !kind.is_empty());
     let ident = options.text(eval, "ident")?;
     options.finish(OPTIONS)?;
 

@@ -39,7 +39,11 @@ fn varnames(eval: &Eval, terms: Vec<Value>, options: Options) -> Run<Vec<Value>>
                 term.type_name()
             )));
         };
-        let compiled = regex::compile(pattern, false, false)?;
+        let compiled = regex::compile(pattern, false, false).map_err(|_| {
+            Fault::plain(format!(
+                "Unable to use \"{pattern}\" as a search parameter: it is no regular expression"
+            ))
+        })?;
         for name in eval.names_of(&eval.home).names() {
             if regex::search(&compiled, &name)?.is_some() {
                 out.push(Value::text(name));

@@ -38,6 +38,15 @@ if wants platform; then
     file /etc/machine-id
 fi
 
+if wants python; then
+    for p in python3 python; do
+        if has "$p"; then
+            begin python; echo " $(command -v "$p")"; "$p" -V 2>&1 | sed 's/^/ /'
+            break
+        fi
+    done
+fi
+
 if wants distribution; then
     begin present
     there /etc/vmware-release /etc/arch-release
@@ -121,9 +130,12 @@ fi
 if wants local; then
     begin facts_d
     for f in "$fact_path"/*.fact; do
-        if [ ! -e "$f" ]; then continue; fi
         name=${f##*/}
         name=${name%.fact}
+        if [ ! -e "$f" ]; then
+            if [ -L "$f" ]; then begin "local gone $name"; echo " $f"; fi
+            continue
+        fi
         if [ -x "$f" ]; then
             out=$("$f" </dev/null 2>&1)
             begin "local $? $name"

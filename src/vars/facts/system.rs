@@ -34,6 +34,9 @@ pub(super) fn add(sections: &Sections, facts: &mut Facts) {
         capabilities(caps, facts);
     }
     selinux(sections, facts);
+    if let Some(lines) = sections.get("python") {
+        python(lines, facts);
+    }
     for (kind, key) in sections.all("hostkey") {
         let mut words = key.split_whitespace();
         if let (Some(key_type), Some(key)) = (words.next(), words.next()) {
@@ -49,6 +52,40 @@ pub(super) fn add(sections: &Sections, facts: &mut Facts) {
         let local = sections.all("local").filter_map(|(head, out)| local_fact(head, out));
         facts.put("local", Val::map(local.collect()));
     }
+}
+
+/// From the interpreter's path and what it answers to `-V`: `Python 3.13.0rc1`.
+fn python(lines: &str, facts: &mut Facts) {
+    let mut lines = lines.lines();
+    let (Some(path), Some(version)) = (lines.next(), lines.next()) else { return };
+    let Some(version) = version.strip_prefix("Python ").map(str::trim) else { return };
+    let mut parts = version.splitn(3, '.');
+    let mut number = || parts.next().and_then(|p| p.parse::<i64>().ok());
+    let (Some(major), Some(minor)) = (number(), number()) else { return };
+    let rest = parts.next().unwrap_or("0");
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (micro, release) = rest.split_at(digits);
+    let level = match release.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "a" => "alpha",
+        "b" => "beta",
+        "rc" => "candidate",
+        _ => "final",
+    };
+    let serial = release.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<i64>().unwrap_or(0);
+    let micro = micro.parse::<i64>().unwrap_or(0);
+    let values = [major.into(), minor.into(), micro.into(), Val::from(level), serial.into()];
+    let names = ["major", "minor", "micro", "releaselevel", "serial"].map(Val::from);
+    facts.put("python_version", version);
+    facts.put(
+        "python",
+        map([
+            ("executable", Val::from(path)),
+            ("type", Val::from("cpython")),
+            ("has_sslcontext", Val::Bool(true)),
+            ("version", Val::map(names.into_iter().zip(values.clone()).collect())),
+            ("version_info", Val::list(values.to_vec())),
+        ]),
+    );
 }
 
 fn platform(sections: &Sections, facts: &mut Facts) {
@@ -322,7 +359,9 @@ fn is_chroot(chroot: &str, root: &str) -> bool {
 /// One file of `fact_path`: `head` is its exit status (`-` if it was only read) and name.
 fn local_fact(head: &str, out: &str) -> Option<(Val, Val)> {
     let (status, name) = head.split_once(' ')?;
-    let fact = if !matches!(status, "-" | "0") {
+    let fact = if status == "gone" {
+        Val::from(format!("Could not stat fact ({}): no such file", out.trim_end()))
+    } else if !matches!(status, "-" | "0") {
         Val::from(format!(
             "Failure executing fact script ({name}.fact), rc: {status}, err: {}",
             out.trim_end()

@@ -1,0 +1,197 @@
+//! What was loaded for one command, and running it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::event::{Event, Sink};
+use crate::engine::language::{Registries, render_known};
+use crate::engine::{Ending, Engine, Interrupt, Options, Parts};
+use crate::playbook::{Loader, Play, Playbook};
+use crate::remote::Connections;
+use crate::report::Paint;
+use crate::source::{Diagnostic, Diagnostics, Text, Val};
+use crate::template::Templar;
+use crate::vars::{Settings, Variables, Vault};
+
+use super::console::TerminalConsole;
+use super::hosts::HostOptions;
+use super::setup::{self, Common, Opened, Outputs};
+
+/// Playbooks, variables and keys of one command, free of errors.
+pub struct Session {
+    pub options: Options,
+    pub variables: Arc<Variables>,
+    pub playbooks: Vec<(PathBuf, Playbook)>,
+    templar: Arc<Templar>,
+    loader: Arc<Loader>,
+    vault: Vault,
+    opened: Opened,
+    identities: Vec<Text>,
+}
+
+impl Session {
+    /// Loads everything; `load` reads the playbooks.
+    ///
+    /// # Errors
+    /// All that is wrong in playbooks, inventory and variables.
+    pub fn open(
+        common: &Common,
+        hosts: &HostOptions,
+        options: Options,
+        outputs: &Outputs,
+        load: impl FnOnce(&Loader, &mut Diagnostics) -> Vec<(PathBuf, Playbook)>,
+    ) -> Result<Session, Diagnostics> {
+        let cwd = setup::cwd()?;
+        let opened = common.open_secrets(&outputs.redactor)?;
+        let vault = opened.vault();
+        let (extra, mut problems) = crate::vars::extra_vars(&common.extra_vars, &cwd, &vault);
+        outputs.redactor.register_val(&Val::map(extra.clone()));
+        let templar = Arc::new(Templar::new());
+        let language = Arc::new(Registries { templar: templar.clone() });
+        let loader = Arc::new(Loader::new(language, extra.clone(), vault.clone()));
+        let playbooks = load(&loader, &mut problems);
+        let (inventory, found) = common.load_inventory(&cwd, &vault);
+        problems.0.extend(found.0);
+        let settings = Settings {
+            run: hosts.run_info(&options),
+            extra,
+            command_line: hosts.command_line_vars(),
+            vault: vault.clone(),
+        };
+        let (variables, found) = Variables::load(inventory, settings);
+        problems.0.extend(found.0);
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        outputs.problems(problems);
+        if let Some(limit) = &options.limit
+            && let Err(why) = variables.inventory().check_limit(limit)
+        {
+            return Err(Diagnostics(vec![Diagnostic::global("limit", why.to_string())]));
+        }
+        let identities = opened.identities();
+        Ok(Session { options, variables, playbooks, templar, loader, vault, opened, identities })
+    }
+
+    /// Tags as far as they are known before the run, each once, sorted.
+    pub fn tags(&self, play: &Play, tags: &[Text]) -> Vec<String> {
+        let mut names = Vec::new();
+        for tag in tags {
+            match render_known(&self.templar, tag, &play.vars) {
+                Ok(Val::List(many)) => names.extend(many.iter().map(Val::key_text)),
+                Ok(one) => names.extend(one.key_text().split(',').map(|t| t.trim().to_string())),
+                Err(_) => names.push(tag.to_string()),
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Runs the playbooks; the result is the exit code. `recap`: tell at the end what every host
+    /// did.
+    ///
+    /// # Errors
+    /// This machine gives no threads.
+    pub fn run(self, outputs: &Outputs, recap: bool) -> Result<u8, Diagnostics> {
+        let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+        else {
+            let why = "can't start threads on this machine";
+            return Err(Diagnostics(vec![Diagnostic::global("runtime", why)]));
+        };
+        let code = runtime.block_on(self.run_in(outputs, recap));
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        Ok(code)
+    }
+
+    async fn run_in(self, outputs: &Outputs, recap: bool) -> u8 {
+        let connections = Arc::new(Connections::new());
+        if self.options.verbosity >= 3 {
+            let sink = outputs.sink.clone();
+            connections.observe(Box::new(move |host, text| {
+                sink.send(Event::Exchange { host: host.to_string(), text: text.to_string() });
+            }));
+        }
+        let operator = match connections.operator().await {
+            Ok(operator) => operator,
+            Err(why) => {
+                outputs.problems(Diagnostics(vec![Diagnostic::global("local", why.to_string())]));
+                return 1;
+            }
+        };
+        let interrupt = Interrupt::default();
+        let engine = Engine::new(Parts {
+            options: self.options,
+            variables: self.variables,
+            templar: self.templar,
+            loader: self.loader,
+            connections: connections.clone(),
+            operator,
+            redactor: outputs.redactor.clone(),
+            vault: self.vault,
+            keys: self.opened.keys.clone(),
+            identities: self.identities,
+            sink: outputs.sink.clone(),
+            console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),
+            interrupt: interrupt.clone(),
+        });
+        let mut stopped = false;
+        let running = run_all(&engine, &self.playbooks, outputs);
+        let ending = tokio::select! {
+            ending = running => ending,
+            () = two_interrupts(&interrupt, outputs.sink.clone()) => {
+                outputs.sink.send(Event::Stopped);
+                stopped = true;
+                Ending::Interrupted
+            }
+        };
+        if recap {
+            engine.recap().await;
+        }
+        if interrupt.is_raised() && !stopped {
+            outputs.screen.error_line(
+                Paint::Warning,
+                "Interrupted. What is reported above was done; nothing after it was begun.",
+            );
+        }
+        connections.close().await;
+        if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() }
+    }
+}
+
+async fn run_all(engine: &Engine, playbooks: &[(PathBuf, Playbook)], outputs: &Outputs) -> Ending {
+    let mut ending = Ending::Fine;
+    for (file, playbook) in playbooks {
+        let dir = playbook.plays.first().map(|p| p.playbook_dir.clone()).unwrap_or_default();
+        let problems = engine.variables.enter_playbook(&dir);
+        let broken = problems.has_errors();
+        outputs.problems(problems);
+        if broken {
+            return Ending::Error;
+        }
+        ending = engine.run(playbook, file).await;
+        if ending != Ending::Fine {
+            break;
+        }
+    }
+    ending
+}
+
+/// Ends at the second Ctrl-C (or SIGTERM); the first one raises `interrupt`.
+async fn two_interrupts(interrupt: &Interrupt, sink: Arc<dyn Sink>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+        if first {
+            interrupt.raise();
+            sink.send(Event::Interrupted);
+        }
+    }
+}
