@@ -6,6 +6,7 @@ use crate::inventory::names::is_variable;
 use crate::playbook::keywords::Level;
 use crate::playbook::{Condition, Keywords, Setting};
 use crate::source::args::parse_bool;
+use crate::source::diagnostic::nearest;
 use crate::source::{Diagnostic, Entry, Kind, Map, Node, Severity, Text, Val};
 
 use super::Load;
@@ -467,7 +468,11 @@ impl Load<'_> {
         let diagnostic = Diagnostic::error("unknown-module", message, span);
         // A wrong namespace with a right name is nearer than any other word.
         let same = names.iter().find(|n| short(n) == short(name) && n.as_str() != name);
-        let near = same.map(String::as_str).or_else(|| crate::source::diagnostic::nearest(name, known));
+        let (namespace, own) = name.rsplit_once('.').unwrap_or(("", name));
+        let near = same.cloned().or_else(|| {
+            let whole = nearest(name, known.iter().copied()).map(String::from);
+            whole.or_else(|| nearest(own, known).map(|near| format!("{namespace}.{near}")))
+        });
         self.diags.push(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,

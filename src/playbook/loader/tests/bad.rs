@@ -19,6 +19,10 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "error[unsupported]: the module `unarchive` is not supported yet\n  --> site.yml:3:7\n",
         ),
         (
+            "- ansible.builtin.asert: {}",
+            "error[unknown-module]: there is no module `ansible.builtin.asert`\n  --> site.yml:3:7\n   |\n 3 |     - ansible.builtin.asert: {}\n   |       ^^^^^^^^^^^^^^^^^^^^^\n   = help: did you mean `ansible.builtin.assert`?\n",
+        ),
+        (
             "- community.general.docker_compose_v2: {}",
             "error[unknown-module]: there is no module `community.general.docker_compose_v2`\n  --> site.yml:3:7\n   |\n 3 |     - community.general.docker_compose_v2: {}\n   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n   = help: did you mean `community.docker.docker_compose_v2`?\n",
         ),
