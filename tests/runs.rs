@@ -172,6 +172,41 @@ fn a_task_says_itself_how_it_is_taken_back() {
 }
 
 #[test]
+fn settings_of_a_play_may_be_templates() {
+    let play = |settings: &str| {
+        let play = format!(
+            "- hosts: a,b,c\n  connection: local\n  gather_facts: false\n  vars: {{most: 50, one: 1, word: x}}\n  {settings}\n  \
+             tasks:\n    - command: /bin/false\n      when: inventory_hostname != 'c'\n      throttle: \"{{{{ one }}}}\"\n    \
+             - debug: msg=went-on\n"
+        );
+        Test::new().file("play.yml", &play).args(&["-i", "a,b,c,", "play.yml"]).run()
+    };
+    play("max_fail_percentage: \"{{ most }}\"").code(2).never_says("went-on");
+    play("max_fail_percentage: \"{{ most + 30 }}\"").code(2).says("went-on");
+    play("max_fail_percentage: \"{{ word }}\"")
+        .code(2)
+        .says("`max_fail_percentage` can't be 'x'")
+        .never_says("went-on");
+}
+
+#[test]
+fn a_censored_loop_shows_no_item() {
+    Test::new()
+        .tasks(
+            r#"
+- debug: msg={{ item }}
+  loop: [visible-word]
+  no_log: "{{ hide }}"
+  vars: {hide: true}
+"#,
+        )
+        .run()
+        .success()
+        .says("(item=(censored due to no_log))")
+        .never_says("visible-word");
+}
+
+#[test]
 fn a_transaction_that_holds_keeps_its_changes() {
     Test::new()
         .tasks(

@@ -64,7 +64,6 @@ pub struct TaskLabel {
     pub action: String,
     pub span: Span,
     pub handler: bool,
-    pub no_log: bool,
     /// Shown as RUNNING HANDLER or TASK.
     pub id: usize,
 }

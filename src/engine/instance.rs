@@ -219,7 +219,7 @@ impl Instance<'_> {
             task: self.label.clone(),
             host: self.host.to_string(),
             delegate: work.delegate.clone(),
-            label,
+            label: if work.no_log { "(censored due to no_log)".into() } else { label },
             outcome: Arc::new(self.shown(work.no_log, outcome)),
             ignored,
         });

@@ -364,10 +364,9 @@ impl PlayRun<'_> {
     }
 
     async fn flush_section(&self, frame: &Frame) {
-        let force = match &self.play.force_handlers {
-            Some(Setting::Fixed(force)) => *force,
-            _ => self.engine.options.force_handlers,
-        };
+        let force = self
+            .setting("force_handlers", &self.play.force_handlers, parse_bool)
+            .unwrap_or(self.engine.options.force_handlers);
         let hosts = match force {
             true => self.still(&self.batch, frame),
             false if self.state().stopped => return,
@@ -375,6 +374,33 @@ impl PlayRun<'_> {
         };
         let failed = self.flush_handlers(&hosts, frame).await;
         self.note_failed(&failed);
+    }
+
+    /// A setting of the play or a task, which holds for all hosts alike. One that can't be used stops
+    /// the play: nothing may run without the bound that somebody asked for.
+    pub fn setting<T: Copy>(
+        &self,
+        name: &str,
+        setting: &Option<Setting<T>>,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = match setting {
+            None => return None,
+            Some(Setting::Fixed(value)) => return Some(*value),
+            Some(Setting::Template(text)) => text,
+        };
+        let rendered = self.render_for(&self.batch, &Val::Text(text.clone())).key_text();
+        let parsed = parse(rendered.trim());
+        if parsed.is_none() {
+            let span = text.origin().unwrap_or(&self.play.span);
+            let message = format!("`{name}` can't be '{}'", self.engine.redactor.redact(&rendered));
+            let diagnostic = crate::source::Diagnostic::error("bad-setting", message, span);
+            self.engine.sink.send(Event::Diagnostic(Box::new(diagnostic)));
+            let mut state = self.state();
+            state.stopped = true;
+            state.failed.extend(self.batch.iter().cloned());
+        }
+        parsed
     }
 
     /// Hosts of the batch that have not failed.
@@ -401,18 +427,10 @@ impl PlayRun<'_> {
 
     /// Keeps failed hosts out of what follows; `max_fail_percentage` may stop everything.
     pub fn note_failed(&self, failures: &Failures) {
+        self.state().failed.extend(failures.keys().cloned());
+        let limit = self.setting("max_fail_percentage", &self.play.max_fail_percentage, |t| t.parse().ok());
+        let Some(limit) = limit else { return };
         let mut state = self.state();
-        state.failed.extend(failures.keys().cloned());
-        let limit = match &self.play.max_fail_percentage {
-            Some(Setting::Fixed(limit)) => *limit,
-            Some(Setting::Template(text)) => {
-                match self.render_for(&self.batch, &Val::Text(text.clone())).key_text().parse() {
-                    Ok(limit) => limit,
-                    Err(_) => return,
-                }
-            }
-            None => return,
-        };
         let gone = state.failed.union(&state.unreachable).count();
         if gone as f64 / self.batch.len().max(1) as f64 * 100.0 > limit {
             state.stopped = true;
@@ -571,13 +589,9 @@ impl PlayRun<'_> {
 
     /// The implicit `Gathering Facts`, if this play gathers.
     fn facts_task(&self) -> Option<Task> {
-        let wanted = match &self.play.gather_facts {
-            None => self.engine.options.gathering != Gathering::Explicit,
-            Some(Setting::Fixed(wanted)) => *wanted,
-            Some(Setting::Template(text)) => {
-                parse_bool(&self.render_for(&self.batch, &Val::Text(text.clone())).key_text()).unwrap_or(true)
-            }
-        };
+        let wanted = self
+            .setting("gather_facts", &self.play.gather_facts, parse_bool)
+            .unwrap_or(self.engine.options.gathering != Gathering::Explicit);
         if !wanted {
             return None;
         }
@@ -585,8 +599,8 @@ impl PlayRun<'_> {
         if let Some(subset) = &self.play.gather_subset {
             args.insert("gather_subset".into(), Val::list(subset.iter().cloned().map(Val::Text).collect()));
         }
-        if let Some(Setting::Fixed(timeout)) = &self.play.gather_timeout {
-            args.insert("gather_timeout".into(), Val::Int(*timeout));
+        if let Some(timeout) = self.setting("gather_timeout", &self.play.gather_timeout, |t| t.parse().ok()) {
+            args.insert("gather_timeout".into(), Val::Int(timeout));
         }
         if let Some(path) = &self.play.fact_path {
             args.insert("fact_path".into(), Val::Text(path.clone()));
@@ -655,7 +669,6 @@ impl PlayRun<'_> {
             action: task.action.written().to_string(),
             span: task.span.clone(),
             handler: false,
-            no_log: false,
             id: self.engine.next_task_id(),
         })
     }

@@ -43,7 +43,6 @@ impl PlayRun<'_> {
             action: self.action(task, hosts),
             span: task.span.clone(),
             handler: frame.handlers,
-            no_log: matches!(task.keywords.no_log, Some(crate::playbook::Setting::Fixed(true))),
             id: self.engine.next_task_id(),
         });
         if !task.implicit || self.engine.options.verbosity > 0 || !is_validation(task) {
@@ -123,8 +122,9 @@ impl PlayRun<'_> {
         layers: &Layers,
         search: &[PathBuf],
     ) -> Vec<Processed> {
-        let throttle = match &task.keywords.throttle {
-            Some(crate::playbook::Setting::Fixed(n)) if *n > 0 => *n as usize,
+        let throttle = match self.setting("throttle", &task.keywords.throttle, |t| t.parse().ok()) {
+            Some(most) if most > 0 => most as usize,
+            None if task.keywords.throttle.is_some() => return Vec::new(),
             _ => usize::MAX,
         };
         let width = self.engine.options.forks.max(1).min(throttle);
@@ -358,7 +358,6 @@ impl PlayRun<'_> {
             action: task.action.written().to_string(),
             span: task.span.clone(),
             handler: frame.handlers,
-            no_log: false,
             id: self.engine.next_task_id(),
         });
         let mut outcome = Outcome::failed(message);

@@ -99,7 +99,7 @@ impl Terminal {
 
     fn item(&mut self, screen: &Screen, task: &TaskLabel, host: &str, label: &Val, outcome: &Outcome) {
         self.task_banner(screen, task);
-        let item = if task.no_log { "(censored due to no_log)".into() } else { plain(screen, label) };
+        let item = plain(screen, label);
         self.warnings(screen, outcome);
         let (word, paint) = match outcome.status {
             Status::Ok => ("ok", Paint::Ok),
