@@ -13,8 +13,9 @@ build:
 rehearse: packages
 	tests/staging/rehearse.sh $(KIND)
 
+# Real Compose tells what `.env` files mean; where it can't be had, that test says so.
 test: packages
-	$(CARGO) test --workspace --locked
+	SEQN_TEST_COMPOSE=$${SEQN_TEST_COMPOSE-$$($(CARGO) run --quiet --locked -p staging -- compose)} $(CARGO) test --workspace --locked --no-fail-fast
 
 lint:
 	$(CARGO) fmt --check

@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    seqn_play::cli::main(std::env::args_os().collect())
+    // An `ssh` that we started may call us to ask for a password.
+    match seqn_play::remote::askpass::answer() {
+        Some(code) => code,
+        None => seqn_play::cli::main(std::env::args_os().collect()),
+    }
 }

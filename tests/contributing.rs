@@ -67,5 +67,5 @@ fn the_example_is_the_one_in_the_text() {
 fn it_registers_in_one_line_with_its_arguments() {
     let entry = seqn_play::module::entry::<marker::Marker>();
     assert_eq!((entry.name, entry.collection), ("marker", "seqn.play"));
-    assert_eq!((entry.known_args)(), ["path", "dest"]);
+    assert_eq!((entry.known_args)(), ["dest", "path"]);
 }

@@ -12,6 +12,8 @@ need mksh mksh
 need dash dash
 need bash bash
 need sudo sudo
+need doas opendoas
+need script bsdutils
 need age age
 need gpg gpg
 need python3 python3

@@ -141,6 +141,37 @@ fn a_failed_transaction_goes_back_and_rescue_sees_it() {
 }
 
 #[test]
+fn a_task_says_itself_how_it_is_taken_back() {
+    Test::new()
+        .tasks(
+            r#"
+- block:
+    - copy: {dest: DIR/made, content: "x"}
+    - command: touch DIR/ran
+      undo:
+        - command: mv DIR/ran DIR/taken-back
+    - command: touch DIR/stays
+      one_way: ok
+    - command: "true"
+      undo:
+        - fail: {msg: it will not go}
+    - fail: {msg: verification failed}
+  transaction: true
+  rescue:
+    - debug: msg="undone={{ ansible_failed_result.undone }} {{ ansible_failed_result.not_undone }}"
+"#,
+        )
+        .run()
+        .success()
+        .lacks("made")
+        .lacks("ran")
+        .holds("taken-back", "")
+        .holds("stays", "")
+        .says("undone: [localhost] => command (by its `undo:`)")
+        .says("undone=False ['command (by its `undo:`): its `undo:` failed: it will not go']");
+}
+
+#[test]
 fn a_transaction_that_holds_keeps_its_changes() {
     Test::new()
         .tasks(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::inventory::HostName;
 use crate::module::control::{self, ControlCx};
 use crate::module::{Failure, PlanCx, registry};
-use crate::playbook::{Action, Condition, ModuleCall, Setting, Task};
+use crate::playbook::{Action, Condition, ModuleCall, OneWay, Setting, Task};
 use crate::remote::Target;
 use crate::source::args::{parse_bool, scalar_text};
 use crate::source::{Map, Text, Val};
@@ -21,7 +21,7 @@ use super::include::Inclusion;
 use super::play::PlayRun;
 use super::services::{EngineServices, RunHooks};
 use super::strategy::Frame;
-use super::undo::Applied;
+use super::undo::{Applied, Back};
 
 /// One task on one host.
 pub struct Instance<'a> {
@@ -459,7 +459,7 @@ impl Instance<'_> {
             keep_undo: self.frame.transaction && !check,
         };
         let (done, result) = applier.apply(plan).await;
-        work.applied.extend(done.applied);
+        work.applied.extend(self.answered_for(done.applied, &target));
         let mut values = done.result;
         let failed = match result {
             Ok(()) => false,
@@ -501,6 +501,22 @@ impl Instance<'_> {
         outcome.diff = done.diff;
         outcome.unknown = done.unknown.filter(|_| !failed);
         Ok(outcome)
+    }
+
+    /// What takes the Steps back when the task itself says so: `undo:`, or `one_way: ok`.
+    fn answered_for(&self, applied: Vec<Applied>, target: &Target) -> Vec<Applied> {
+        if self.task.undo.is_empty() {
+            let accepted = self.task.one_way == OneWay::Accepted;
+            return applied
+                .into_iter()
+                .filter(|a| !(accepted && matches!(a.back, Back::OneWay(_))))
+                .collect();
+        }
+        if applied.is_empty() {
+            return applied;
+        }
+        let label = format!("{} (by its `undo:`)", self.label.name);
+        vec![Applied { label, target: target.clone(), back: Back::Tasks(self.task.undo.clone()) }]
     }
 
     async fn control(

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures::future::BoxFuture;
 use indexmap::IndexMap;
 
@@ -13,7 +14,7 @@ use crate::source::{Map, Val};
 use super::event::Event;
 use super::instance::put;
 use super::play::PlayRun;
-use super::undo;
+use super::undo::{self, RunTasks};
 
 /// Hosts that failed, each with the task and the result that did it.
 pub type Failures = IndexMap<HostName, FailedTask>;
@@ -23,6 +24,30 @@ pub type Failures = IndexMap<HostName, FailedTask>;
 pub struct FailedTask {
     pub task: Val,
     pub result: Val,
+}
+
+/// Runs tasks on one host, apart from the list that is going on.
+struct OnHost<'r, 'e> {
+    run: &'r PlayRun<'e>,
+    host: HostName,
+}
+
+#[async_trait]
+impl RunTasks for OnHost<'_, '_> {
+    async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String> {
+        let frame = Frame { rescuable: true, ..Frame::default() };
+        let failed = self.run.items(tasks, std::slice::from_ref(&self.host), &frame).await;
+        match failed.values().next() {
+            None => Ok(()),
+            Some(failed) => Err(format!("its `undo:` failed: {}", failed.message())),
+        }
+    }
+}
+
+impl FailedTask {
+    fn message(&self) -> String {
+        self.result.get("msg").map_or_else(|| self.result.to_json().to_string(), Val::key_text)
+    }
 }
 
 /// Where a list of tasks stands.
@@ -137,7 +162,8 @@ impl PlayRun<'_> {
                 all.split_off((*mark).min(all.len()))
             };
             let mut failed_undo = Vec::new();
-            for step in undo::undo(applied).await {
+            let runner = OnHost { run: self, host: host.clone() };
+            for step in undo::undo(applied, &runner).await {
                 if let Some(why) = &step.error {
                     failed_undo.push(format!("{}: {why}", step.label));
                 }

@@ -2,8 +2,11 @@
 //! original order. Undoing `ALTER ROLE → .env → recreate` in plain reverse order would leave the
 //! container with the new password.
 
+use async_trait::async_trait;
+
 use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
+use crate::playbook::Item;
 use crate::remote::{Attributes, Content, Effect, Expect, FileKind, Output, Stat, Target};
 
 use super::apply::KEPT_CONTENT;
@@ -23,8 +26,18 @@ pub enum Back {
     Again(Box<Effect>),
     /// It can't be; the sentence says what a person does.
     OneWay(String),
+    /// The task's own `undo:`.
+    Tasks(Vec<Item>),
     /// It left nothing.
     Nothing,
+}
+
+/// Runs the tasks of an `undo:`.
+#[async_trait]
+pub trait RunTasks: Sync {
+    /// # Errors
+    /// What the first of them that failed said.
+    async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String>;
 }
 
 impl Applied {
@@ -48,7 +61,7 @@ pub struct Undone {
 
 /// Takes `applied` back and tells how each went. Goes on after a failure: what can be restored is
 /// restored.
-pub async fn undo(applied: Vec<Applied>) -> Vec<Undone> {
+pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks) -> Vec<Undone> {
     let mut report = Vec::new();
     let (derived, stateful): (Vec<_>, Vec<_>) =
         applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
@@ -62,6 +75,10 @@ pub async fn undo(applied: Vec<Applied>) -> Vec<Undone> {
                         break;
                     }
                 }
+                report.push(Undone { label: step.label, error });
+            }
+            Back::Tasks(tasks) => {
+                let error = runner.run_tasks(&tasks).await.err();
                 report.push(Undone { label: step.label, error });
             }
             Back::OneWay(why) => report.push(Undone { label: step.label, error: Some(why) }),

@@ -72,8 +72,6 @@ pub struct Task {
     pub undo: Vec<Item>,
     /// Ours: this task's effect is accepted as one that can't be taken back.
     pub one_way: OneWay,
-    /// Ours: tasks that observe whether the effect is there; it is when all of them succeed.
-    pub probe: Vec<Item>,
     /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].
     pub listen: Vec<String>,
     /// The role that this task belongs to.

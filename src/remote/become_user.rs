@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connections::Link;
 use super::quote::quote;
-use super::shell::{Channel, token};
+use super::shell::{BOOTSTRAP, Channel, MAX_BANNER, token};
 use super::{RemoteError, RemoteErrorKind};
 use crate::source::Text;
+use zeroize::Zeroizing;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BecomeMethod {
@@ -31,7 +34,7 @@ impl BecomeMethod {
 }
 
 /// Whom to become, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Become {
     pub method: BecomeMethod,
     pub user: String,
@@ -46,50 +49,131 @@ pub struct Become {
 /// purpose.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How the method is run on the host.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Way {
+    #[default]
+    /// On the three pipes of the channel.
+    Pipes,
+    /// The same, but with a terminal of its own, because the method insists on one.
+    Terminal,
+    /// Also the password goes through that terminal.
+    TerminalAsks,
+}
+
 /// Opens a channel as the wanted user, on which the bootstrap runs.
 ///
 /// # Errors
 /// A wrong or missing password, a user who may not, a method that isn't there.
 pub async fn open(link: &dyn Link, wanted: &Become) -> Result<Channel, RemoteError> {
-    let ready = token();
-    let prompt = format!("seqn-{}", token());
-    let command = command(wanted, &ready, &prompt);
-    let mut channel = link.open(&command).await?;
-    let mut seen = Seen::default();
-    match seen.wait(&mut channel, &ready, &prompt, wanted.method).await {
-        Turn::Ready => return Ok(channel),
-        Turn::Prompt => {}
-        Turn::Ended => return Err(seen.refusal(wanted)),
-    }
-    let Some(password) = &wanted.password else {
-        return Err(failure(wanted, "it asks for a password and none was given".into())
-            .with_help("give it with -K, or set ansible_become_password in an encrypted file"));
+    let mut refusal = match attempt(link, wanted, Way::Pipes).await? {
+        Attempt::Open(channel) => return Ok(channel),
+        Attempt::Refused(seen) if seen.wants_terminal(wanted) => seen,
+        Attempt::Refused(seen) => return Err(seen.refusal(wanted)),
     };
+    let ways: &[Way] = match (&wanted.password, wanted.method) {
+        (Some(_), BecomeMethod::Doas) => &[Way::TerminalAsks],
+        (Some(_), _) => &[Way::Terminal, Way::TerminalAsks],
+        (None, _) => &[Way::Terminal],
+    };
+    for way in ways {
+        match attempt(link, wanted, *way).await? {
+            Attempt::Open(channel) => return Ok(channel),
+            Attempt::Refused(seen) => refusal = seen,
+        }
+    }
+    Err(refusal.refusal(wanted))
+}
+
+enum Attempt {
+    Open(Channel),
+    Refused(Seen),
+}
+
+async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, RemoteError> {
+    let words = Words { ready: token(), go: token(), prompt: format!("seqn-{}", token()) };
+    let mut channel = match way {
+        Way::Pipes => link.open(&command(wanted, &words, way)).await?,
+        Way::Terminal | Way::TerminalAsks => {
+            let mut channel = link.open(BOOTSTRAP).await?;
+            let line = on_a_terminal(wanted, &words, way);
+            if send(&mut channel, line.as_bytes()).await.is_err() {
+                return Ok(Attempt::Refused(Seen::default()));
+            }
+            channel
+        }
+    };
+    let mut seen = Seen { way, ..Seen::default() };
+    let mut turn = seen.wait(&mut channel, &words, wanted.method).await;
+    if let Turn::Prompt = turn {
+        let Some(password) = &wanted.password else {
+            return Err(failure(wanted, "it asks for a password and none was given".into())
+                .with_help("give it with -K, or set ansible_become_password in an encrypted file"));
+        };
+        let sent = match way {
+            Way::TerminalAsks => {
+                let encoded = Zeroizing::new(STANDARD.encode(password.as_bytes()));
+                send(&mut channel, encoded.as_bytes()).await
+            }
+            _ => send(&mut channel, password.as_bytes()).await,
+        };
+        if sent.is_err() {
+            return Ok(Attempt::Refused(seen));
+        }
+        seen.forget_prompt();
+        turn = seen.wait(&mut channel, &words, wanted.method).await;
+        if let Turn::Prompt = turn {
+            return Err(failure(wanted, "the password is wrong".into()));
+        }
+    }
+    if let Turn::Ready = turn
+        && send(&mut channel, words.go.as_bytes()).await.is_ok()
+    {
+        return Ok(Attempt::Open(channel));
+    }
+    Ok(Attempt::Refused(seen))
+}
+
+/// One line to the other side.
+async fn send(channel: &mut Channel, line: &[u8]) -> std::io::Result<()> {
     let sent = async {
-        channel.stdin.write_all(password.as_bytes()).await?;
+        channel.stdin.write_all(line).await?;
         channel.stdin.write_all(b"\n").await?;
         channel.stdin.flush().await
     };
-    if sent.await.is_err() {
-        return Err(seen.refusal(wanted));
-    }
-    seen.forget_prompt();
-    match seen.wait(&mut channel, &ready, &prompt, wanted.method).await {
-        Turn::Ready => Ok(channel),
-        Turn::Prompt => Err(failure(wanted, "the password is wrong".into())),
-        Turn::Ended => Err(seen.refusal(wanted)),
-    }
+    tokio::time::timeout(PATIENCE, sent).await?
 }
 
-fn command(wanted: &Become, ready: &str, prompt: &str) -> String {
-    let inner = format!("echo {ready}; IFS= read -r l; eval \"$l\"");
+/// What nobody can guess.
+struct Words {
+    ready: String,
+    /// Lines before it are thrown away by the elevated shell: a password that was not asked for in
+    /// the end is never a command.
+    go: String,
+    prompt: String,
+}
+
+fn command(wanted: &Become, words: &Words, way: Way) -> String {
+    let Words { ready, go, prompt } = words;
+    let inner = format!(
+        "echo {ready}; while IFS= read -r l; do case $l in {go}) break ;; esac; done; \
+         IFS= read -r l; eval \"$l\""
+    );
     let user = quote(&wanted.user);
     let exe = wanted.exe.clone().unwrap_or_else(|| wanted.method.name().to_string());
-    let ask = wanted.password.is_some();
+    let ask = match wanted.method {
+        // It never takes a password from a pipe.
+        BecomeMethod::Doas => way == Way::TerminalAsks,
+        _ => wanted.password.is_some() && way != Way::Terminal,
+    };
     match wanted.method {
         BecomeMethod::Sudo => {
             let flags = wanted.flags.clone().unwrap_or_else(|| "-H".into());
-            let how = if ask { format!("-S -p {prompt}") } else { "-n".into() };
+            let how = match (ask, way) {
+                (true, Way::Pipes) => format!("-S -p {prompt}"),
+                (true, _) => format!("-p {prompt}"),
+                (false, _) => "-n".into(),
+            };
             format!("exec {exe} {flags} {how} -u {user} -- sh -c '{inner}'")
         }
         BecomeMethod::Su => {
@@ -107,6 +191,24 @@ fn command(wanted: &Become, ready: &str, prompt: &str) -> String {
     }
 }
 
+/// Runs the method under `script`, which gives it a terminal to ask on; the elevated shell itself
+/// stays on the pipes, which change no byte.
+fn on_a_terminal(wanted: &Become, words: &Words, way: Way) -> String {
+    let command = format!("{} <&3 >&4 2>&5", command(wanted, words, way));
+    let answer = match way {
+        // The password is one line of our input, decoded into the terminal.
+        Way::TerminalAsks => "{ IFS= read -r p && echo \"$p\" | base64 -d && echo; } <&3 |",
+        _ => "</dev/null",
+    };
+    format!(
+        "exec 3<&0 4>&1 5>&2; if command -v script >/dev/null 2>&1; then \
+         {answer} SHELL=/bin/sh script -q -c {} /dev/null >&5 2>&5 3<&3 4>&4 5>&5; \
+         else echo {} >&2; fi",
+        quote(&command),
+        quote("it insists on a terminal, and there is no `script` on this host to give it one")
+    )
+}
+
 enum Turn {
     Ready,
     Prompt,
@@ -119,25 +221,20 @@ struct Seen {
     out: Vec<u8>,
     err: Vec<u8>,
     timed_out: bool,
+    way: Way,
 }
 
 impl Seen {
-    async fn wait(&mut self, channel: &mut Channel, ready: &str, prompt: &str, method: BecomeMethod) -> Turn {
-        let turn = tokio::time::timeout(PATIENCE, self.watch(channel, ready, prompt, method)).await;
+    async fn wait(&mut self, channel: &mut Channel, words: &Words, method: BecomeMethod) -> Turn {
+        let turn = tokio::time::timeout(PATIENCE, self.watch(channel, words, method)).await;
         turn.unwrap_or_else(|_| {
             self.timed_out = true;
             Turn::Ended
         })
     }
 
-    async fn watch(
-        &mut self,
-        channel: &mut Channel,
-        ready: &str,
-        prompt: &str,
-        method: BecomeMethod,
-    ) -> Turn {
-        let ready = format!("{ready}\n");
+    async fn watch(&mut self, channel: &mut Channel, words: &Words, method: BecomeMethod) -> Turn {
+        let ready = format!("{}\n", words.ready);
         let (mut out_open, mut err_open) = (true, true);
         let mut byte = [0u8; 1];
         let mut chunk = [0u8; 512];
@@ -146,15 +243,13 @@ impl Seen {
                 return Turn::Ready;
             }
             let asked = match method {
-                BecomeMethod::Sudo => contains(&self.err, prompt),
-                BecomeMethod::Su | BecomeMethod::Doas => {
-                    contains(&self.err, "assword") || contains(&self.out, "assword")
-                }
+                BecomeMethod::Sudo => contains(&self.err, &words.prompt),
+                BecomeMethod::Su | BecomeMethod::Doas => asks(&self.err) || asks(&self.out),
             };
             if asked {
                 return Turn::Prompt;
             }
-            if !out_open && !err_open {
+            if !out_open && !err_open || self.out.len() + self.err.len() > MAX_BANNER {
                 return Turn::Ended;
             }
             tokio::select! {
@@ -174,6 +269,18 @@ impl Seen {
     fn forget_prompt(&mut self) {
         self.err.clear();
         self.out.clear();
+    }
+
+    /// Whether it refused only because there is no terminal.
+    fn wants_terminal(&self, wanted: &Become) -> bool {
+        let said = String::from_utf8_lossy(&self.err).to_lowercase();
+        if wanted.method == BecomeMethod::Doas {
+            let can = wanted.password.is_some() && self.way == Way::Pipes;
+            return can && said.contains("authentication required");
+        }
+        ["must have a tty", "a terminal is required", "a tty is required", "no tty present"]
+            .iter()
+            .any(|words| wanted.method != BecomeMethod::Su && said.contains(words))
     }
 
     fn refusal(&self, wanted: &Become) -> RemoteError {
@@ -197,10 +304,7 @@ impl Seen {
             return failure(wanted, "it asks for a password and none was given".into())
                 .with_help("give it with -K, or set ansible_become_password in an encrypted file");
         }
-        if lower.contains("must have a tty")
-            || lower.contains("a terminal is required")
-            || lower.contains("a tty is required")
-        {
+        if self.wants_terminal(wanted) {
             return failure(wanted, format!("{name} on this host insists on a terminal")).with_help(
                 "allow it without one there (Defaults !requiretty), or use another become method",
             );
@@ -210,6 +314,13 @@ impl Seen {
         }
         failure(wanted, if said.is_empty() { format!("{name} ended without a word") } else { said })
     }
+}
+
+/// Whether a prompt in whatever language was said: text that ends in a colon and not in a newline.
+fn asks(said: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(said);
+    let line = text.rsplit('\n').next().unwrap_or_default().trim_end_matches(' ');
+    line.ends_with([':', '\u{ff1a}'])
 }
 
 fn contains(haystack: &[u8], needle: &str) -> bool {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::become_user::{self, Become};
-use super::host::{Counter, Memory, ShellHost, Traffic};
+use super::host::{Counter, Memory, ShellHost, Traffic, WorkShell};
 use super::shell::{BOOTSTRAP, Channel, Shell};
 use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
@@ -44,7 +44,17 @@ pub struct Connection {
 }
 
 /// What must be equal for two connections to be one.
-type Key = (TransportKind, String, Option<u16>, Option<String>, Option<PathBuf>, Vec<String>);
+type Key = (
+    TransportKind,
+    String,
+    Option<u16>,
+    Option<String>,
+    Option<Text>,
+    Option<PathBuf>,
+    Vec<String>,
+    // A connection to nobody knows whom isn't good enough for who asks to know.
+    bool,
+);
 
 impl Connection {
     fn key(&self) -> Key {
@@ -53,8 +63,10 @@ impl Connection {
             self.address.clone(),
             self.port,
             self.user.clone(),
+            self.password.clone(),
             self.private_key.clone(),
             self.ssh_args.clone(),
+            self.host_key_checking,
         )
     }
 
@@ -66,9 +78,21 @@ impl Connection {
     }
 }
 
+/// Channels to a host at the same time. sshd refuses more than 10 by default (MaxSessions).
+pub const MOST_CHANNELS: usize = 8;
+
+/// How long a host may take to open a channel or a stream.
+pub const OPEN: Duration = Duration::from_secs(20);
+
+/// How long to wait until one of [`MOST_CHANNELS`] is free.
+pub const FREE: Duration = Duration::from_secs(60);
+
 /// Opens channels to one host: what a transport is.
 #[async_trait]
 pub trait Link: Send + Sync {
+    /// How many more channels can be opened now.
+    fn free(&self) -> usize;
+
     /// Runs `command` by the login shell of the host.
     async fn open(&self, command: &str) -> Result<Channel, RemoteError>;
 
@@ -91,6 +115,27 @@ pub trait Route: Send + Sync {
 struct UserRoute {
     link: Arc<dyn Link>,
     become_: Option<Become>,
+    shells: Arc<Shells>,
+}
+
+/// The work shells of a host's users.
+#[derive(Default)]
+struct Shells(Mutex<Vec<WorkShell>>);
+
+impl Shells {
+    fn add(&self, shell: WorkShell) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(shell);
+    }
+
+    /// Ends one that nobody uses now; its user gets another when there is a need.
+    fn end_one(&self) {
+        let shells = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for shell in shells.iter() {
+            if shell.try_lock().is_ok_and(|mut shell| shell.take().is_some()) {
+                return;
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -100,6 +145,10 @@ impl Route for UserRoute {
     }
 
     async fn channel(&self) -> Result<Channel, RemoteError> {
+        // The shells of a host's other users may fill it.
+        if self.link.free() == 0 {
+            self.shells.end_one();
+        }
         match &self.become_ {
             None => self.link.open(BOOTSTRAP).await,
             Some(wanted) => become_user::open(&*self.link, wanted).await,
@@ -129,7 +178,9 @@ struct Connected {
     link: Arc<dyn Link>,
     memory: Arc<Memory>,
     counter: Arc<Counter>,
-    users: Mutex<HashMap<String, Target>>,
+    /// By whom to become, since another password or program may lead elsewhere.
+    users: Mutex<HashMap<Option<Become>, Target>>,
+    shells: Arc<Shells>,
 }
 
 /// Filled by whoever asks first; the others wait.
@@ -164,13 +215,19 @@ impl Connections {
             None => connection.user.clone().unwrap_or_default(),
         };
         let mut users = connected.users.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let target = users.entry(user.clone()).or_insert_with(|| {
-            let route = UserRoute { link: connected.link.clone(), become_: connection.become_.clone() };
+        let target = users.entry(connection.become_.clone()).or_insert_with(|| {
+            let route = UserRoute {
+                link: connected.link.clone(),
+                become_: connection.become_.clone(),
+                shells: connected.shells.clone(),
+            };
+            let shell = WorkShell::default();
+            connected.shells.add(shell.clone());
             Target(Arc::new(ShellHost {
                 name: name.to_string(),
                 user,
                 route: Arc::new(route),
-                shell: AsyncMutex::new(None),
+                shell,
                 memory: connected.memory.clone(),
                 counter: connected.counter.clone(),
                 observer: self.observer.clone(),
@@ -191,6 +248,7 @@ impl Connections {
             memory: Arc::default(),
             counter: Arc::default(),
             users: Mutex::default(),
+            shells: Arc::default(),
         }))
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
 use super::connections::{Observer, Route};
@@ -16,6 +16,7 @@ use super::{
     Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
     Stat, Stream,
 };
+use super::{download, upload};
 
 /// What was said to a host. Bytes without the transport's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -66,42 +67,24 @@ impl Memory {
         known.remove(&(user.to_string(), question.clone()));
     }
 
-    /// Forgets what an effect could have changed.
+    /// Forgets what an effect could have changed: everything, since a file may have other names
+    /// (symbolic links, hard links, mounts) that a path doesn't tell.
     pub fn forget(&self, effect: &Effect) {
-        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let paths: Vec<&str> = match effect {
-            Effect::Write { path, .. }
-            | Effect::Attributes { path, recurse: false, .. }
-            | Effect::Touch { path, .. } => vec![path],
-            Effect::Fetch { .. } | Effect::Http(_) => return,
-            // Trees, links and commands: too much could look different now.
-            _ => return known.clear(),
-        };
-        known.retain(|(_, question), _| match question {
-            Observation::Stat { path, .. } | Observation::Read { path, .. } => {
-                !paths.iter().any(|p| touches(p, path))
-            }
-            Observation::List { path, .. } => !paths.iter().any(|p| p.starts_with(path.as_str())),
-            Observation::Query(_) | Observation::Probe(_) => false,
-        });
+        if !matches!(effect, Effect::Fetch { .. } | Effect::Http(_)) {
+            self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+        }
     }
 }
 
-/// Whether a change at `changed` can show at `seen`: the same file, its folder, or another name
-/// for it that we can't tell (a path with `..` or a link is compared by its last part).
-fn touches(changed: &str, seen: &str) -> bool {
-    let last = |p: &str| p.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
-    changed == seen
-        || changed.starts_with(&format!("{}/", seen.trim_end_matches('/')))
-        || last(changed) == last(seen)
-}
+/// A shell between two scripts; `None` before the first and after a lost one.
+pub type WorkShell = Arc<tokio::sync::Mutex<Option<Shell>>>;
 
 /// One host as one user.
 pub struct ShellHost {
     pub name: String,
     pub user: String,
     pub route: Arc<dyn Route>,
-    pub shell: tokio::sync::Mutex<Option<Shell>>,
+    pub shell: WorkShell,
     pub memory: Arc<Memory>,
     pub counter: Arc<Counter>,
     pub observer: Observer,
@@ -138,7 +121,8 @@ impl ShellHost {
             Observation::Query(_) => "QUERY".into(),
             Observation::Probe(_) => "PROBE".into(),
         };
-        let output = self.run(&script::observation(question), &what).await?;
+        let entry = super::shell::token();
+        let output = self.run(&script::observation(question, &entry), &what).await?;
         match question {
             Observation::Query(_) | Observation::Probe(_) => Ok(Answer::Output(Arc::new(output))),
             _ if output.status == 3 => Err(self.error(RemoteErrorKind::Limit, &what, &output)),
@@ -147,7 +131,7 @@ impl ShellHost {
                 Ok(Answer::Stat(parse_stat(path, &output.stdout)?.map(Arc::new)))
             }
             Observation::Read { path, .. } => Ok(Answer::Read(Arc::new(parse_read(path, output.stdout)?))),
-            Observation::List { .. } => Ok(Answer::List(Arc::new(parse_list(&output.stdout)?))),
+            Observation::List { .. } => Ok(Answer::List(Arc::new(parse_list(&output.stdout, &entry)?))),
         }
     }
 
@@ -194,53 +178,19 @@ impl ShellHost {
 
     /// Streams large content into a temporary file beside `path`; its name on the host.
     async fn upload(&self, path: &str, content: &Content) -> Result<String, RemoteError> {
-        let made = self.run(&format!("s_temp \"$(s_real {})\"", super::quote::quote(path)), "TEMP").await?;
+        let made = format!("s_real {} && s_temp \"$s_to\"", super::quote::quote(path));
+        let made = self.run(&made, "TEMP").await?;
         if !made.success() {
             return Err(self.error(RemoteErrorKind::Refused, "the upload", &made));
         }
         let temp = made.stdout_text().trim_end_matches('\n').to_string();
-        let mut channel = self.route.channel().await?;
-        let lost = |e: std::io::Error| RemoteError {
-            kind: RemoteErrorKind::Unreachable,
-            message: format!("the upload of {path} was cut: {e}; the file on the host is as it was"),
-            help: None,
-        };
-        let line = format!("echo go; cat >{} && echo done\n", super::quote::quote(&temp));
-        channel.stdin.write_all(line.as_bytes()).await.map_err(lost)?;
-        let send = async {
-            match content {
-                Content::Text(text) => channel.stdin.write_all(text.as_bytes()).await?,
-                Content::Bytes(bytes) => channel.stdin.write_all(bytes).await?,
-                Content::Operator { path, .. } => {
-                    let mut file = tokio::fs::File::open(path).await?;
-                    tokio::io::copy(&mut file, &mut channel.stdin).await?;
-                }
-                Content::Host { .. } => {}
-            }
-            channel.stdin.shutdown().await?;
-            drop(std::mem::replace(&mut channel.stdin, Box::new(tokio::io::sink())));
-            Ok::<(), std::io::Error>(())
-        };
-        let mut said = Vec::new();
-        let mut complaint = Vec::new();
-        let (sent, _, _) = tokio::join!(
-            send,
-            channel.stdout.read_to_end(&mut said),
-            channel.stderr.read_to_end(&mut complaint),
-        );
-        if !String::from_utf8_lossy(&said).trim_end().ends_with("done") {
+        let sent = upload::send(self.route.channel().await?, path, &temp, content).await;
+        if let Err(e) = &sent
+            && e.kind != RemoteErrorKind::Unreachable
+        {
             self.run(&format!("rm -f -- {}", super::quote::quote(&temp)), "CLEAN").await.ok();
-            let why = String::from_utf8_lossy(&complaint).trim().to_string();
-            return Err(match sent {
-                Err(e) if why.is_empty() => lost(e),
-                _ => RemoteError {
-                    kind: RemoteErrorKind::Refused,
-                    message: format!("can't write {path}: {why}; the file on the host is as it was"),
-                    help: None,
-                },
-            });
         }
-        Ok(temp)
+        sent.map(|()| temp)
     }
 }
 
@@ -279,38 +229,7 @@ impl Host for ShellHost {
     }
 
     async fn download(&self, path: &str) -> Result<Box<dyn AsyncRead + Send + Unpin>, RemoteError> {
-        let mut channel = self.route.channel().await?;
-        let go = super::shell::token();
-        let path = super::quote::quote(path);
-        let line = format!(
-            "if [ -r {path} ] && [ -f {path} ]; then echo {go}; exec cat <{path}; else echo no-{go}; fi\n"
-        );
-        channel.stdin.write_all(line.as_bytes()).await.map_err(|e| local_error(e.to_string()))?;
-        channel.stdin.flush().await.map_err(|e| local_error(e.to_string()))?;
-        let mut head = Vec::new();
-        loop {
-            let byte = channel.stdout.read_u8().await.map_err(|e| RemoteError {
-                kind: RemoteErrorKind::Unreachable,
-                message: format!("the download of {path} was cut: {e}"),
-                help: None,
-            })?;
-            head.push(byte);
-            let text = String::from_utf8_lossy(&head);
-            if text.ends_with(&format!("no-{go}\n")) {
-                return Err(RemoteError {
-                    kind: RemoteErrorKind::Refused,
-                    message: format!("{path} is not a file that {} may read", self.user),
-                    help: None,
-                });
-            }
-            if text.ends_with(&format!("{go}\n")) {
-                return Ok(Box::new(Download {
-                    stdout: channel.stdout,
-                    _keep: channel.keep,
-                    _stdin: channel.stdin,
-                }));
-            }
-        }
+        download::open(self.route.channel().await?, path, &self.user).await
     }
 
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
@@ -323,23 +242,6 @@ impl Host for ShellHost {
 
     fn name(&self) -> &str {
         &self.name
-    }
-}
-
-/// Bytes of a file, with what keeps their channel open.
-struct Download {
-    stdout: Box<dyn AsyncRead + Send + Unpin>,
-    _keep: Box<dyn std::any::Any + Send>,
-    _stdin: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
-}
-
-impl AsyncRead for Download {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.stdout).poll_read(cx, buffer)
     }
 }
 
@@ -450,9 +352,16 @@ fn parse_read(path: &str, mut answer: Vec<u8>) -> Result<FileRead, RemoteError> 
     Ok(FileRead { stat, content: answer })
 }
 
-fn parse_list(answer: &[u8]) -> Result<Vec<Stat>, RemoteError> {
-    let text = String::from_utf8_lossy(answer);
-    text.lines().map(|line| stat_line(line).ok_or_else(|| unreadable(line))).collect()
+/// Entries that each begin a line with `entry`; a name may hold newlines.
+fn parse_list(answer: &[u8], entry: &str) -> Result<Vec<Stat>, RemoteError> {
+    let text = format!("\n{}", String::from_utf8_lossy(answer));
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let begin = format!("\n{entry} ");
+    let mut entries = text.split(begin.as_str());
+    match entries.next() {
+        None | Some("") => entries.map(|line| stat_line(line).ok_or_else(|| unreadable(line))).collect(),
+        Some(other) => Err(unreadable(other)),
+    }
 }
 
 /// SHA-256 as lower-case hex, for expectations.

@@ -4,6 +4,7 @@
 pub mod askpass;
 pub mod become_user;
 pub mod connections;
+mod download;
 pub mod effect;
 pub mod fetch;
 pub mod host;
@@ -15,6 +16,7 @@ mod script;
 pub mod shell;
 pub mod target;
 mod transports;
+mod upload;
 
 pub use become_user::{Become, BecomeMethod};
 pub use connections::{Connection, Connections, TransportKind};

@@ -84,21 +84,32 @@ s_read() { # path max
   cat <"$1"
 }
 
-s_list() { # path recurse(0|1)
+# Each entry begins a line with the token, since a name can hold anything but that.
+s_list() { # path recurse(0|1) token
   [ -d "$1" ] || {
     echo "$1 is not a directory" >&2
     return 1
   }
+  case $1 in -*) s_p=./$1 ;; *) s_p=$1 ;; esac
+  s_f="$3 %f %u %g %s %X %Y %Z %i %d %h %U %G ,? - - - %n"
   if [ "$2" = 1 ]; then
-    find "$1" ! -path "$1" -exec stat -c '%f %u %g %s %X %Y %Z %i %d %h %U %G ,? - - - %n' {} +
+    find "$s_p" -mindepth 1 -exec stat -c "$s_f" {} +
   else
-    find "$1" ! -path "$1" -prune -exec stat -c '%f %u %g %s %X %Y %Z %i %d %h %U %G ,? - - - %n' {} +
+    find "$s_p" -mindepth 1 -maxdepth 1 -exec stat -c "$s_f" {} +
   fi
 }
 
-# Where a write to a path ends up: through symbolic links.
+# Where a write to a path ends up, through symbolic links, in s_to. No path passes through echo,
+# which interprets backslashes in some shells, nor loses a newline at its end.
 s_real() {
-  if [ -h "$1" ]; then readlink -f -- "$1"; else echo "$1"; fi
+  s_to=$1
+  if [ -h "$1" ]; then
+    s_to=$(readlink -f -n -- "$1" && echo .) || {
+      echo "can't follow the symbolic link $1" >&2
+      return 1
+    }
+    s_to=${s_to%.}
+  fi
 }
 
 # A temporary file beside a path, unguessable enough and ours alone.
@@ -106,6 +117,7 @@ s_temp() {
   s_dir=${1%/*}
   [ "$s_dir" != "$1" ] || s_dir=.
   [ -n "$s_dir" ] || s_dir=/
+  case $s_dir in -*) s_dir=./$s_dir ;; esac
   if [ ! -d "$s_dir" ]; then
     echo "Destination directory $s_dir does not exist" >&2
     return 1
@@ -117,6 +129,32 @@ s_attributes() { # path mode owner group (each or -); owner before mode: chown c
   if [ "$3" != - ]; then chown -- "$3" "$1" || return 1; fi
   if [ "$4" != - ]; then chgrp -- "$4" "$1" || return 1; fi
   if [ "$2" != - ]; then chmod -- "$2" "$1" || return 1; fi
+}
+
+# A directory and its missing parents; those made here get the attributes.
+s_mkdir() { # path mode owner group
+  [ ! -d "$1" ] || return 0
+  case $1 in */*) s_d=${1%/*} ;; *) s_d=. ;; esac
+  s_mkdir "${s_d:-/}" "$2" "$3" "$4" || return 1
+  # The parent of `a/` is `a`.
+  [ ! -d "$1" ] || return 0
+  mkdir -- "$1" && s_attributes "$1" "$2" "$3" "$4"
+}
+
+# Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own
+# that is ended after some seconds.
+s_limited() { # seconds
+  s_own= s_group=
+  if command -v setsid >/dev/null 2>&1; then s_own=setsid s_group=-; fi
+  $s_own sh -c 'eval "$(cat <&3)" 3<&- 4<&-' <&4 3<&3 4<&- &
+  s_pid=$!
+  $s_own sh -c 'sleep "$1"; kill -TERM "$2"; sleep 2; kill -KILL "$2"' sh "$1" "$s_group$s_pid" \
+    </dev/null >/dev/null 2>&1 3<&- 4<&- &
+  s_guard=$!
+  wait $s_pid
+  s_st=$?
+  kill -TERM "$s_group$s_guard" 2>/dev/null
+  return $s_st
 }
 
 # Compare and set: status 9 where the file isn't as expected.
@@ -179,7 +217,7 @@ s_install() { # temp path mode owner group expectation backup(0|1) [validate com
   if [ "$7" = 1 ] && [ -e "$s_old" ]; then
     s_bak="$s_old.$$.$(date +%Y-%m-%d@%H:%M:%S)~"
     cp -p -- "$s_old" "$s_bak" || return 1
-    echo "$s_bak"
+    printf '%s\n' "$s_bak"
   fi
   sync "$s_tmp" 2>/dev/null || sync
   mv -f -- "$s_tmp" "$s_old" || return 1

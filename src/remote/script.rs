@@ -24,14 +24,17 @@ pub fn checksum_name(checksum: Checksum) -> &'static str {
     }
 }
 
-pub fn observation(question: &Observation) -> String {
+/// A question; `entry` is what each entry of a list begins with, unguessable.
+pub fn observation(question: &Observation, entry: &str) -> String {
     match question {
         Observation::Stat { path, follow, checksum } => {
             let algorithm = checksum.map_or("-", checksum_name);
             format!("s_stat {} {} {algorithm}", quote(path), u8::from(*follow))
         }
         Observation::Read { path, max } => format!("s_read {} {max}", quote(path)),
-        Observation::List { path, recurse } => format!("s_list {} {}", quote(path), u8::from(*recurse)),
+        Observation::List { path, recurse } => {
+            format!("s_list {} {} {entry}", quote(path), u8::from(*recurse))
+        }
         Observation::Query(command) | Observation::Probe(command) => run(command, None),
     }
 }
@@ -40,6 +43,14 @@ pub fn observation(question: &Observation) -> String {
 /// so nothing shows in a process list.
 pub fn decoded(bytes: &[u8]) -> String {
     format!("echo {} | base64 -d", STANDARD.encode(bytes))
+}
+
+/// A script as the one line that the bootstrap of a channel reads.
+pub fn line(script: &str) -> String {
+    match script.contains('\n') {
+        false => format!("{script}\n"),
+        true => format!("eval \"$({})\"\n", decoded(script.as_bytes())),
+    }
 }
 
 fn option(value: &Option<String>) -> String {
@@ -61,7 +72,7 @@ pub fn write(effect: &Effect, fill: &str) -> String {
     };
     let validate = validate.as_ref().map(|v| format!(" {}", quote(v))).unwrap_or_default();
     format!(
-        "s_to=$(s_real {path}) || exit 1\n\
+        "s_real {path} || exit 1\n\
          s_tmp=$(s_temp \"$s_to\") || exit 1\n\
          {{ {fill}; }} || {{ s_s=$?; rm -f -- \"$s_tmp\"; exit $s_s; }}\n\
          s_install \"$s_tmp\" \"$s_to\" {mode} {owner} {group} {expect} {backup}{validate} || exit $?\n\
@@ -124,12 +135,10 @@ pub fn effect(effect: &Effect) -> String {
             // Every directory made here gets the attributes, as Ansible does; parents that exist
             // keep theirs.
             format!(
-                "s_made=; s_d={p}\n\
-                 while [ ! -d \"$s_d\" ]; do s_made=\"$s_d$n$s_made\"; case $s_d in */*) s_d=${{s_d%/*}} ;; *) s_d=. ;; esac; [ -n \"$s_d\" ] || s_d=/; done\n\
-                 mkdir -p -- {p} || exit 1\n\
-                 s_ifs=$IFS; IFS=$n; for s_d in $s_made; do IFS=$s_ifs; {} || exit 1; done; IFS=$s_ifs\n\
-                 {} || exit 1\n{}",
-                attributes("\"$s_d\"", a),
+                "s_mkdir {p} {} {} {} || exit 1\n{} || exit 1\n{}",
+                option(&a.mode),
+                option(&a.owner),
+                option(&a.group),
                 attributes(&p, a),
                 times(&p, a)
             )
@@ -180,6 +189,13 @@ pub fn with_stat(effect: &Effect, script: String) -> String {
     format!("(\n{script}\n) || exit $?\ns_stat {} {follow} -\n", quote(path))
 }
 
+/// Whether a shell takes it as the name of a variable.
+fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// A command. With `isolated`, its output goes through files of its own, so that what a child that
 /// it leaves behind prints later can't reach the next command's output.
 pub fn run(command: &Command, isolated: Option<&str>) -> String {
@@ -188,6 +204,11 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         script.push_str(&format!("umask {}\n", quote(umask)));
     }
     for (name, value) in &command.env {
+        // A name is code to the shell, whatever stands in it.
+        if !is_name(name) {
+            let complaint = quote(&format!("the host's sh can't export a variable of this name: {name}"));
+            return format!("echo {complaint} >&2; exit 1\n");
+        }
         script.push_str(&format!("export {name}={}\n", quote(value)));
     }
     if let Some(dir) = &command.chdir {
@@ -205,9 +226,10 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         Program::Shell { script, executable } => {
             let name = executable.rsplit('/').next().unwrap_or(executable);
             if script.is_secret() && SHELLS.contains(&name) {
-                // A pipe, not a here-document: some shells keep those in /tmp.
+                // A pipe, not a here-document: some shells keep those in /tmp. Every descriptor
+                // stands at the command: mksh gives no other above 2 to a program.
                 format!(
-                    "{{ exec 4<&0; {script} | {{ exec 3<&0 0<&4 4<&-; {exe} -c 'eval \"$(cat <&3)\" 3<&-'; }}; }}",
+                    "{{ exec 4<&0; {script} | {exe} -c 'eval \"$(cat <&3)\" 3<&-' 3<&0 0<&4 4<&-; }}",
                     exe = quote(executable),
                     script = decoded(script.as_bytes())
                 )
@@ -223,16 +245,17 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
     let program = match command.timeout {
         None => program,
         Some(limit) => format!(
-            "({program}) & s_pid=$!\n(sleep {limit}; kill -TERM $s_pid; sleep 2; kill -KILL $s_pid) >/dev/null 2>&1 & s_guard=$!\n\
-             wait $s_pid; s_st=$?; kill $s_guard 2>/dev/null; (exit $s_st)",
-            limit = limit.as_secs_f64().ceil()
+            // Not `((`, which is arithmetic.
+            " (exec 4<&0; {} | {{ exec 3<&0; s_limited {}; }})",
+            decoded(program.as_bytes()),
+            limit.as_secs_f64().ceil()
         ),
     };
     match isolated {
         None => format!("{script}{program}\n"),
         Some(_) => format!(
             "s_o=$(s_scratch) || exit 1\nexec 5>\"$s_o/out\" 6>\"$s_o/err\"\n\
-             ({script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
+             ( {script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
              cat <\"$s_o/out\"; cat <\"$s_o/err\" >&2; rm -rf -- \"$s_o\"; exit $s_st\n"
         ),
     }

@@ -22,7 +22,7 @@ const PRELUDE: &str = include_str!("prelude.sh");
 pub const MAX_OUTPUT: usize = 64 << 20;
 
 /// What comes before the shell is ready (a banner of a login script) may be this long.
-const MAX_BANNER: usize = 64 << 10;
+pub const MAX_BANNER: usize = 64 << 10;
 
 /// How long a shell may take to answer its first line.
 const READY: Duration = Duration::from_secs(20);
@@ -71,8 +71,11 @@ impl Shell {
              if [ \"$t\" = prelude ]; then eval \"$p\"; else \
              (eval \"$p\") </dev/null; s=$?; echo; echo \"$t $s\"; echo >&2; echo \"$t\" >&2; fi; done\nprelude\n{PRELUDE}prelude\n"
         );
-        channel.stdin.write_all(line.as_bytes()).await.map_err(lost)?;
-        channel.stdin.flush().await.map_err(lost)?;
+        let sent = async {
+            channel.stdin.write_all(line.as_bytes()).await?;
+            channel.stdin.flush().await
+        };
+        tokio::time::timeout(READY, sent).await.map_err(lost)?.map_err(lost)?;
         let mut shell = Shell { channel, out: Vec::new(), err: Vec::new() };
         let marker = format!("{ready}\n");
         let answered = tokio::time::timeout(READY, async {
@@ -155,11 +158,6 @@ impl Shell {
         out.drain(..line_end + 1);
         err.drain(..err_end + marker_err.len());
         Ok(Output { status, stdout, stderr, duration: began.elapsed(), started: None, stat: None })
-    }
-
-    /// Gives the raw channel, on which nothing was sent but the bootstrap.
-    pub fn into_channel(self) -> Channel {
-        self.channel
     }
 }
 

@@ -39,12 +39,10 @@ finish() {
 step "Building"
 flags=()
 [ "$profile" != release ] || flags+=(--release)
-${CARGO:-cargo} build --quiet "${flags[@]}" --bin seqn-play
-# Its images and services are debug builds in any case.
-${CARGO:-cargo} build --quiet -p staging
-target=${CARGO_TARGET_DIR:-target}
-play=$target/$profile/seqn-play
-staging=$target/debug/staging
+${CARGO:-cargo} build --quiet --locked "${flags[@]}" --bins
+built=${CARGO_TARGET_DIR:-target}/$profile
+play=$built/seqn-play
+staging=$built/staging
 
 step "Raising a staging VPS ($kind)"
 trap finish EXIT

@@ -120,11 +120,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What undoes or observes a task is no part of the flow, but is read.
+    /// What undoes a task is no part of the flow, but is read.
     fn beside(&mut self, task: &Task) {
         let before = std::mem::replace(&mut self.in_rescue, true);
         self.items(&task.undo);
-        self.items(&task.probe);
         self.in_rescue = before;
     }
 

@@ -307,7 +307,6 @@ impl Task {
             poll: None,
             undo: Vec::new(),
             one_way: super::OneWay::Refused,
-            probe: Vec::new(),
             listen: Vec::new(),
             role: None,
             implicit: true,

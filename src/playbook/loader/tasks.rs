@@ -176,7 +176,8 @@ impl Load<'_> {
                 _ => self.error("wrong-type", "`one_way` can only be `ok`", &value.span),
             },
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
-            "action" | "local_action" | "args" | "undo" | "probe" => {}
+            "action" | "local_action" | "args" | "undo" => {}
+            "probe" => self.unsupported("probe", &entry.key.span),
             _ => match key.strip_prefix("with_") {
                 Some(lookup) => self.loop_over(task, entry, Some(lookup)),
                 None => drop(self.shared(own, key, entry)),
@@ -278,16 +279,12 @@ impl Load<'_> {
         None
     }
 
-    /// `undo` and `probe`: tasks that run as this task runs, but whenever they are needed.
+    /// `undo`: tasks that run as this task runs, but when it is to be taken back.
     fn own_tasks(&mut self, task: &mut Task, named: &[(&str, &Entry)], site: &Site) {
         let inherited = Keywords { when: Vec::new(), notify: None, ..task.keywords.clone() };
         let inner = Site { inherited, in_handlers: false, in_transaction: false, ..site.clone() };
-        for (key, entry) in named {
-            match *key {
-                "undo" => task.undo = self.items(&entry.value, &inner.child("undo")),
-                "probe" => task.probe = self.items(&entry.value, &inner.child("probe")),
-                _ => {}
-            }
+        if let Some((_, entry)) = named.iter().find(|(key, _)| *key == "undo") {
+            task.undo = self.items(&entry.value, &inner.child("undo"));
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use async_trait::async_trait;
 use tokio::process::Command;
 
-use crate::remote::connections::Link;
+use crate::remote::connections::{Link, OPEN};
 use crate::remote::shell::Channel;
 use crate::remote::{RemoteError, RemoteErrorKind, Stream};
 
@@ -13,6 +13,10 @@ pub struct Local;
 
 #[async_trait]
 impl Link for Local {
+    fn free(&self) -> usize {
+        usize::MAX
+    }
+
     async fn open(&self, command: &str) -> Result<Channel, RemoteError> {
         let error = |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
         let mut child = Command::new("sh")
@@ -40,12 +44,16 @@ impl Link for Local {
     }
 
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
-        let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|e| RemoteError {
+        let refused = |why: String| RemoteError {
             kind: RemoteErrorKind::Refused,
-            message: format!("can't connect to {host} port {port}: {e}"),
+            message: format!("can't connect to {host} port {port}: {why}"),
             help: None,
-        })?;
-        Ok(Box::new(stream))
+        };
+        match tokio::time::timeout(OPEN, tokio::net::TcpStream::connect((host, port))).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(e)) => Err(refused(e.to_string())),
+            Err(_) => Err(refused(format!("no answer within {} s", OPEN.as_secs()))),
+        }
     }
 
     async fn close(&self) {}

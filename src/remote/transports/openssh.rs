@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use super::explain;
 use crate::remote::askpass::Askpass;
-use crate::remote::connections::{Connection, Link};
+use crate::remote::connections::{Connection, FREE, Link, MOST_CHANNELS, OPEN};
 use crate::remote::shell::Channel;
 use crate::remote::{RemoteError, RemoteErrorKind, Stream};
 
-/// sshd refuses more than 10 sessions by default (MaxSessions); we stay below.
-const MOST_CHANNELS: usize = 8;
+/// How long to wait for what an ssh that ended still has to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running master connection.
 pub struct Master {
@@ -57,6 +58,9 @@ impl Master {
                 .with_help("install the OpenSSH client, or use the built-in one: -c native"),
             _ => unreachable(format!("can't start ssh: {e}")),
         })?;
+        if let (Some(askpass), Some(pid)) = (&askpass, child.id()) {
+            askpass.answer_only(pid);
+        }
         let Some(mut stderr) = child.stderr.take() else {
             return Err(unreachable("ssh was started without pipes".into()));
         };
@@ -96,10 +100,19 @@ impl Master {
                 })
             }
             Err(status) => {
-                stderr.read_to_end(&mut said).await.ok();
+                child.start_kill().ok();
+                // A ProxyCommand may hold the pipe for longer than ssh lives.
+                tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut said)).await.ok();
                 let said = String::from_utf8_lossy(&said).trim().to_string();
-                Err(explain(connection, &said, status.is_none()))
+                Err(explain(connection, &said, status.is_none().then_some(limit)))
             }
+        }
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, RemoteError> {
+        match tokio::time::timeout(FREE, self.channels.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(self.lost(format!("all {MOST_CHANNELS} are in use"))),
         }
     }
 
@@ -118,11 +131,9 @@ fn master_command(connection: &Connection, socket: &Path) -> Command {
     let mut option = |text: String| {
         command.arg("-o").arg(text);
     };
+    // Of an option given twice ssh takes the first. What the master is comes first, then the
+    // user's own arguments, then our defaults.
     option("ControlPersist=no".into());
-    option("LogLevel=ERROR".into());
-    option(format!("ConnectTimeout={}", connection.timeout.as_secs().max(1)));
-    option("ServerAliveInterval=15".into());
-    option("ServerAliveCountMax=4".into());
     match connection.password {
         Some(_) => {
             option("NumberOfPasswordPrompts=1".into());
@@ -131,7 +142,6 @@ fn master_command(connection: &Connection, socket: &Path) -> Command {
         // Nobody can answer a question in the middle of a run.
         None => option("BatchMode=yes".into()),
     }
-    option(format!("StrictHostKeyChecking={}", if connection.host_key_checking { "yes" } else { "no" }));
     if let Some(key) = &connection.private_key {
         option(format!("IdentityFile=\"{}\"", key.display()));
         option("IdentitiesOnly=yes".into());
@@ -142,7 +152,16 @@ fn master_command(connection: &Connection, socket: &Path) -> Command {
     if let Some(user) = &connection.user {
         command.arg("-l").arg(user);
     }
-    command.args(&connection.ssh_args).arg("--").arg(&connection.address);
+    command.args(&connection.ssh_args);
+    let mut option = |text: String| {
+        command.arg("-o").arg(text);
+    };
+    option("LogLevel=ERROR".into());
+    option(format!("ConnectTimeout={}", connection.timeout.as_secs().max(1)));
+    option("ServerAliveInterval=15".into());
+    option("ServerAliveCountMax=4".into());
+    option(format!("StrictHostKeyChecking={}", if connection.host_key_checking { "yes" } else { "no" }));
+    command.arg("--").arg(&connection.address);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -159,54 +178,42 @@ fn master_command(connection: &Connection, socket: &Path) -> Command {
     command
 }
 
-/// What ssh said, in words that tell what to do.
-fn explain(connection: &Connection, said: &str, timed_out: bool) -> RemoteError {
-    let place = connection.place();
-    let port = connection.port.map(|p| format!(" -p {p}")).unwrap_or_default();
-    let plain = |message: String| RemoteError { kind: RemoteErrorKind::Unreachable, message, help: None };
+/// What ssh said, in words that tell what to do. With `gave_up`: it did not end within that time.
+fn explain(connection: &Connection, said: &str, gave_up: Option<Duration>) -> RemoteError {
     if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        return plain(format!(
-            "the host key of {} has CHANGED: this may be another machine, or somebody in between",
+        // `Offending ED25519 key in FILE:LINE`
+        let offending = said.lines().find_map(|l| l.strip_prefix("Offending ")?.split_once(" in "));
+        return explain::changed_host_key(connection, offending.map(|(_, place)| place.trim()));
+    }
+    if said.contains("is revoked") || said.contains("REVOKED HOST KEY") {
+        return explain::unreachable(format!(
+            "the host key of {} is REVOKED: somebody else may have it",
             connection.address
-        ))
-        .with_help(format!(
-            "if the host was set up anew, check its key there, then: ssh-keygen -R {}",
-            match connection.port {
-                Some(port) if port != 22 => format!("'[{}]:{port}'", connection.address),
-                _ => connection.address.clone(),
-            }
         ));
     }
     if said.contains("Host key verification failed") {
-        return plain(format!("the host key of {} is not known", connection.address)).with_help(format!(
-            "connect once by hand and compare the fingerprint: ssh{port} {}",
-            connection.address
-        ));
-    }
-    if said.contains("Permission denied") {
-        let tried = match (&connection.password, &connection.private_key) {
-            (Some(_), _) => "the password".to_string(),
-            (None, Some(key)) => format!("the key {}", key.display()),
-            (None, None) => "the keys of the agent and of ~/.ssh".to_string(),
-        };
-        return plain(format!("{place} refused the login with {tried}: {}", last_line(said))).with_help(
-            "check the user (-u, ansible_user) and the key (--private-key), or give a password with -k",
-        );
+        return explain::unknown_host_key(connection, "");
     }
     if said.contains("bad permissions") || said.contains("UNPROTECTED PRIVATE KEY") {
-        return plain("the private key can be read by others, so ssh ignores it".into())
+        return explain::unreachable("the private key can be read by others, so ssh ignores it".into())
             .with_help("chmod 600 the key file");
     }
+    if said.contains("Permission denied") {
+        return explain::refused_login(connection, last_line(said));
+    }
     let what = match said {
-        s if s.contains("Connection refused") => "nothing listens there (connection refused)".to_string(),
-        s if s.contains("Could not resolve") => "the name can't be resolved".to_string(),
-        s if s.contains("timed out") || timed_out => {
-            format!("no answer within {} s", connection.timeout.as_secs())
+        s if s.contains("Connection refused") => "nothing listens there (connection refused)",
+        s if s.contains("Could not resolve") => "the name can't be resolved",
+        s if s.contains("timed out") => {
+            return explain::no_answer(connection, connection.timeout.as_secs());
         }
-        "" => "ssh ended without a word".to_string(),
-        other => other.to_string(),
+        _ if gave_up.is_some() => {
+            return explain::no_answer(connection, gave_up.unwrap_or_default().as_secs());
+        }
+        "" => "ssh ended without a word",
+        other => other,
     };
-    plain(format!("Failed to connect to the host via ssh: {place}: {what}"))
+    explain::no_connection(connection, what)
 }
 
 fn last_line(text: &str) -> &str {
@@ -215,11 +222,18 @@ fn last_line(text: &str) -> &str {
 
 #[async_trait]
 impl Link for Master {
+    fn free(&self) -> usize {
+        self.channels.available_permits()
+    }
+
     async fn open(&self, command: &str) -> Result<Channel, RemoteError> {
-        let permit = self.channels.clone().acquire_owned().await.map_err(|e| self.lost(e))?;
+        let permit = self.permit().await?;
         let mut remote = self.session.clone().arc_raw_command(command);
         remote.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
-        let mut child = remote.spawn().await.map_err(|e| self.lost(e))?;
+        let mut child = match tokio::time::timeout(OPEN, remote.spawn()).await {
+            Ok(child) => child.map_err(|e| self.lost(e))?,
+            Err(_) => return Err(self.lost(format!("no answer within {} s", OPEN.as_secs()))),
+        };
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take())
         else {
@@ -235,22 +249,52 @@ impl Link for Master {
 
     /// `ssh -W` through the master: sshd connects.
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
+        let permit = self.permit().await?;
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let mut child = Command::new("ssh")
-            .arg("-S")
+            .args(["-F", "none", "-S"])
             .arg(&self.socket)
-            .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-W", &address, "--", "seqn-play"])
+            // Only at this level it says that the other side is connected.
+            .args(["-o", "BatchMode=yes", "-o", "LogLevel=DEBUG1", "-W", &address, "--", "seqn-play"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| self.lost(e))?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err(self.lost("it has no streams"));
         };
-        Ok(Box::new(Forwarded { joined: tokio::io::join(stdout, stdin), _child: child }))
+        let mut said = tokio::io::BufReader::new(stderr).lines();
+        let mut last = String::new();
+        let connected = async {
+            while let Ok(Some(line)) = said.next_line().await {
+                if line.contains("master session id") {
+                    return true;
+                }
+                last = line;
+            }
+            false
+        };
+        let refused = |why: String| RemoteError {
+            kind: RemoteErrorKind::Refused,
+            message: format!("can't connect to {host} port {port}: {why}"),
+            help: None,
+        };
+        match tokio::time::timeout(OPEN, connected).await {
+            Err(_) => Err(refused(format!("no answer within {} s", OPEN.as_secs()))),
+            Ok(false) if last.contains("refused by peer") => Err(refused("Connection refused".into())),
+            Ok(false) => Err(self.lost(last)),
+            Ok(true) => {
+                // Whatever else it says must not block it.
+                tokio::spawn(async move { while matches!(said.next_line().await, Ok(Some(_))) {} });
+                let joined = tokio::io::join(stdout, stdin);
+                Ok(Box::new(Forwarded { joined, _child: child, _permit: permit }))
+            }
+        }
     }
 
     async fn close(&self) {
@@ -271,6 +315,7 @@ impl Link for Master {
 struct Forwarded {
     joined: tokio::io::Join<tokio::process::ChildStdout, tokio::process::ChildStdin>,
     _child: Child,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl tokio::io::AsyncRead for Forwarded {

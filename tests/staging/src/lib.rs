@@ -3,6 +3,8 @@
 //! Two kinds answer to the same contract. `docker` is the real thing on a Docker engine;
 //! `sandbox` does the same with local processes where no engine is to be had.
 
+#![cfg(feature = "vps")]
+
 pub mod docker;
 mod place;
 mod ports;

@@ -34,6 +34,8 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Print the path of Compose v2, which is fetched from Debian where it is not there yet
+    Compose,
     /// Remove the cached images and files that the next `up` would reuse
     Clean {
         /// The Debian base image too, which takes longest to make
@@ -60,6 +62,10 @@ fn run(command: Command) -> Result<()> {
         Command::Up { dir, kind } => print(&staging::up(&Place::new(&dir)?, kind)?),
         Command::Down { dir } => staging::down(&Place::new(&dir)?),
         Command::Info { dir } => print(&Raised::load(&Place::new(&dir)?)?),
+        Command::Compose => {
+            writeln!(io::stdout(), "{}", staging::docker::compose()?.file.display())?;
+            Ok(())
+        }
         Command::Clean { all, list } => {
             let mut lines = staging::docker::clean(all, list)?;
             lines.extend(staging::sandbox::clean(list)?);

@@ -162,6 +162,10 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "- transaction: yes\n  block:\n  - shell: x",
             "error[irreversible]: `shell` can't be undone inside a transaction: nobody knows what it changes\n  --> site.yml:5:9\n   |\n 5 |       - shell: x\n   |         ^^^^^\n   = help: give it `undo:` with tasks that take it back, or `one_way: ok`\n",
         ),
+        (
+            "- ping:\n  probe: [{ping: }]",
+            "error[unsupported]: `probe` belongs to resuming runs, which is not supported yet\n  --> site.yml:4:3\n",
+        ),
         ("- ping:\n  one_way: yes", "error[wrong-type]: `one_way` can only be `ok`\n  --> site.yml:4:16\n"),
         (
             "- debug:\n    msg: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      bad",

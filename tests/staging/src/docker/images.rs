@@ -48,6 +48,12 @@ pub fn ensure() -> Result<Images> {
     })
 }
 
+/// Compose v2 alone.
+pub fn compose() -> Result<Compose> {
+    let _lock = exclusive()?;
+    apt::compose()
+}
+
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a build thread panicked"))?
 }
@@ -249,7 +255,7 @@ fn standin() -> Result<PathBuf> {
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-        .args(["build", "--quiet", "--locked", "--bin", "seqn-standin"])
+        .args(["build", "--quiet", "--locked", "--no-default-features", "--bin", "seqn-standin"])
         // Naming the target keeps the flags away from build scripts.
         .args(["--target", host])
         .arg("--manifest-path")

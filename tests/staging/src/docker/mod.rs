@@ -4,6 +4,7 @@ mod apt;
 mod images;
 
 pub(crate) use apt::ensure as ensure_programs;
+pub use images::compose;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

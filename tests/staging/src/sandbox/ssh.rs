@@ -30,6 +30,11 @@ pub struct SshConfig {
     pub user: String,
     /// None offers no login by password.
     pub password: Option<String>,
+    /// Asks for the password by questions (keyboard-interactive), as PAM does, and for nothing
+    /// else.
+    pub asks_questions: bool,
+    /// A login needs a key and the password.
+    pub needs_both: bool,
     pub authorized_keys: Vec<PublicKey>,
     /// None makes a fresh one.
     pub host_key: Option<PrivateKey>,
@@ -49,6 +54,8 @@ impl SshConfig {
             port: 0,
             user: user.to_owned(),
             password: None,
+            asks_questions: false,
+            needs_both: false,
             authorized_keys: Vec::new(),
             host_key: None,
             home: home.into(),
@@ -258,8 +265,11 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         return;
     };
     let mut methods = vec![MethodKind::PublicKey];
-    if shared.config.password.is_some() {
-        methods.push(MethodKind::Password);
+    if shared.config.password.is_some() && !shared.config.needs_both {
+        methods.push(match shared.config.asks_questions {
+            true => MethodKind::KeyboardInteractive,
+            false => MethodKind::Password,
+        });
     }
     let config = Config {
         server_id: SshId::Standard("SSH-2.0-seqn_staging".into()),
@@ -278,6 +288,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         shared: shared.clone(),
         slots: HashMap::new(),
         open_sessions: Arc::new(AtomicUsize::new(0)),
+        key_shown: false,
     };
     // How a connection ended is the client's to report.
     if let Ok(session) = russh::server::run_stream(Arc::new(config), metered, connection).await {
@@ -391,6 +402,8 @@ struct Connection {
     shared: Arc<Shared>,
     slots: HashMap<ChannelId, Slot>,
     open_sessions: Arc<AtomicUsize>,
+    /// The first half of a login that needs both.
+    key_shown: bool,
 }
 
 /// A session channel, before and after its command runs.
@@ -504,7 +517,27 @@ impl Handler for Connection {
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         let config = &self.shared.config;
         let right = user == config.user && config.password.as_deref() == Some(password);
-        Ok(Connection::verdict(right))
+        let allowed = !config.asks_questions && (!config.needs_both || self.key_shown);
+        Ok(Connection::verdict(right && allowed))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<russh::server::Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let config = &self.shared.config;
+        if !config.asks_questions {
+            return Ok(Auth::reject());
+        }
+        let Some(mut answers) = response else {
+            let prompts = vec![("Password: ".into(), false)].into();
+            return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts });
+        };
+        let answer = answers.next();
+        let right = answer.as_deref() == config.password.as_deref().map(str::as_bytes);
+        Ok(Connection::verdict(user == config.user && right))
     }
 
     async fn auth_publickey_offered(
@@ -516,7 +549,13 @@ impl Handler for Connection {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        Ok(Connection::verdict(self.knows(user, key.public_key)))
+        let known = self.knows(user, key.public_key);
+        if known && self.shared.config.needs_both {
+            self.key_shown = true;
+            let left = MethodSet::from([MethodKind::Password].as_slice());
+            return Ok(Auth::Reject { proceed_with_methods: Some(left), partial_success: true });
+        }
+        Ok(Connection::verdict(known))
     }
 
     async fn channel_open_session(

@@ -75,6 +75,7 @@ impl Compose {
         let flags: &[Flag] = match command {
             "up" => &[
                 ("detach", Some('d'), false),
+                ("no-color", None, false),
                 ("no-deps", None, false),
                 ("force-recreate", None, false),
                 ("no-recreate", None, false),
@@ -120,6 +121,7 @@ impl Compose {
                 ("format", None, true),
                 ("quiet", Some('q'), false),
             ],
+            "images" => &[("format", None, true), ("quiet", Some('q'), false)],
             "restart" => &[("no-deps", None, false), TIMEOUT],
             "stop" => &[TIMEOUT],
             "start" | "pause" => &[],
@@ -147,6 +149,7 @@ impl Compose {
             "exec" => return self.exec(&args),
             "logs" => self.logs(&args)?,
             "config" => self.config(&args)?,
+            "images" => self.images(&args)?,
             "restart" => self.restart(&args)?,
             "stop" => self.stop(&args)?,
             "start" => self.start(&args)?,
@@ -399,6 +402,35 @@ impl Compose {
             }
         }
         Ok(())
+    }
+
+    /// What the containers were made from. Nothing here takes room: there are no layers.
+    fn images(&self, args: &Args) -> Result<(), Failure> {
+        let project = self.project()?;
+        let mut shown = self.chosen(&project, &args.rest)?;
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        if args.has("quiet") {
+            let ids: String = shown.iter().map(|found| format!("{}\n", found.image.id())).collect();
+            return Ok(print(&ids)?);
+        }
+        if args.value("format") != Some("json") {
+            return Err(Failure::new(USAGE, "the sandbox lists images as JSON only (--format json)"));
+        }
+        let images: Vec<Value> = shown
+            .iter()
+            .map(|found| {
+                let (repository, tag) =
+                    found.image_name.rsplit_once(':').unwrap_or((&found.image_name, "latest"));
+                serde_json::json!({
+                    "ID": found.image.id(),
+                    "ContainerName": found.name,
+                    "Repository": repository,
+                    "Tag": tag,
+                    "Size": 0,
+                })
+            })
+            .collect();
+        Ok(print(&format!("{}\n", Value::Array(images)))?)
     }
 
     fn exec(&self, args: &Args) -> Result<u8, Failure> {

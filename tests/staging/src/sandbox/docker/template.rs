@@ -78,7 +78,7 @@ fn parts(rest: &mut &str) -> Result<(Vec<Part>, Stop)> {
     }
 }
 
-/// Blanks separate words, except within a string.
+/// Blanks separate words, except within a string or parentheses.
 fn words(action: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = action.trim_start();
@@ -87,6 +87,10 @@ fn words(action: &str) -> Result<Vec<String>> {
             Some(string) => match string.find('"') {
                 Some(end) => end + 2,
                 None => bail!("template parsing error: unterminated quoted string"),
+            },
+            None if rest.starts_with('(') => match rest.find(')') {
+                Some(end) => end + 1,
+                None => bail!("template parsing error: unclosed left paren"),
             },
             None => rest.find(char::is_whitespace).unwrap_or(rest.len()),
         };
@@ -142,6 +146,9 @@ fn evaluate(words: &[String], value: &Value) -> Result<Value> {
     match words {
         [word] if word.starts_with('"') => Ok(Value::String(word.trim_matches('"').to_owned())),
         [path] if path.starts_with('.') => field(path, value),
+        [inner] if inner.starts_with('(') && !inner[1..].starts_with('(') => {
+            evaluate(&self::words(&inner[1..inner.len() - 1])?, value)
+        }
         [function, path, keys @ ..] if function == "index" && path.starts_with('.') => {
             let mut found = field(path, value)?;
             for key in keys {
@@ -218,6 +225,7 @@ mod tests {
             ("{{json .Env}}", r#"["A=1","B=2"]"#),
             ("{{range .Env}}{{println .}}{{end}}", "A=1\nB=2\n"),
             ("{{index .Labels \"a.b\"}}", "c"),
+            ("{{json (index .Labels \"a.b\" )}}", "\"c\""),
             ("{{if .None}}x{{else}}y{{end}}", "y"),
             ("{{ if .State }}x{{ end }}", "x"),
             ("{{.Env}}", "[A=1 B=2]"),
@@ -229,7 +237,7 @@ mod tests {
             let made = Template::parse(text).and_then(|template| template.render(&value));
             assert!(made.is_err(), "{text}");
         }
-        for text in ["{{if .A}}", "{{", "{{end}}", "{{}}"] {
+        for text in ["{{if .A}}", "{{", "{{end}}", "{{}}", "{{json (.A}}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }
