@@ -7,6 +7,7 @@ mod leak;
 mod support;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use leak::cases::{self, Case};
@@ -57,7 +58,16 @@ fn rotate(sandbox: &Sandbox, case: &Case, search: &Search) -> Vec<String> {
     let ran = sandbox.rotate(case, new);
     case.judge(&ran, &old, &sandbox.present_password(), new);
     let mut found = search.in_text(&format!("{case}: output"), ran.said.as_bytes());
-    found.extend(sandbox.files(ran.since).into_iter().flat_map(|path| search.in_file(&path)));
+    let files = sandbox.files(ran.since);
+    let is_server_log = |path: &PathBuf| {
+        path.ends_with("log")
+            && String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).contains("statement: ")
+    };
+    // One that fails early asks the servers nothing.
+    let is_logged = !case.succeeds() || files.iter().any(is_server_log);
+    assert!(is_logged, "{case}: no log of Postgres is among {files:#?}");
+    assert!(!search.in_file(&sandbox.env_file()).is_empty(), "not even .env holds the password");
+    found.extend(files.into_iter().flat_map(|path| search.in_file(&path)));
     found
 }
 

@@ -33,6 +33,10 @@ impl fmt::Display for Case {
 }
 
 impl Case {
+    pub fn succeeds(&self) -> bool {
+        self.task.is_none()
+    }
+
     /// Whether the run went as this case wants it.
     pub fn judge(&self, ran: &Ran, old: &str, now: &str, new: &str) {
         let Ran { said, code, .. } = ran;

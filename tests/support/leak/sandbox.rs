@@ -86,7 +86,7 @@ impl Sandbox {
         self.raised[key].as_str().unwrap_or_else(|| panic!("{key} is missing"))
     }
 
-    fn env_file(&self) -> PathBuf {
+    pub fn env_file(&self) -> PathBuf {
         Path::new(self.raised("project_dir")).join(".env")
     }
 
