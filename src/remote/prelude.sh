@@ -27,7 +27,8 @@ s_stat() { # path follow(0|1) algorithm(or -)
       s_absent "$s_p"
       return
     fi
-    s_p=$(readlink -f -- "$s_p" 2>/dev/null) || s_p=$1
+    # The dot keeps a newline at the name's end.
+    s_p=$(readlink -f -n -- "$1" 2>/dev/null && echo .) && s_p=${s_p%.} || s_p=$1
   elif [ ! -e "$s_p" ] && [ ! -h "$s_p" ]; then
     s_absent "$s_p"
     return
