@@ -27,7 +27,10 @@ s_stat() { # path follow(0|1) algorithm(or -)
       s_absent "$s_p"
       return
     fi
-    if [ -h "$s_p" ]; then s_p=$(readlink -f -- "$s_p" 2>/dev/null) || s_p=$1; fi
+    if [ -h "$s_p" ]; then
+      # The dot keeps a newline at the name's end.
+      s_p=$(readlink -f -n -- "$1" 2>/dev/null && echo .) && s_p=${s_p%.} || s_p=$1
+    fi
   elif [ ! -e "$s_p" ] && [ ! -h "$s_p" ]; then
     s_absent "$s_p"
     return
@@ -101,15 +104,21 @@ s_list() { # path recurse(0|1) token
 
 # Where a write to a path ends up, through symbolic links, in s_to. No path passes through echo,
 # which interprets backslashes in some shells, nor loses a newline at its end.
+# Not by readlink -f: busybox looks for a link's missing target in the wrong folder.
 s_real() {
-  s_to=$1
-  if [ -h "$1" ]; then
-    s_to=$(readlink -f -n -- "$1" && echo .) || {
+  s_to=$1 s_hops=0
+  while [ -h "$s_to" ]; do
+    s_hops=$((s_hops + 1))
+    s_t=$(readlink -n -- "$s_to" && [ "$s_hops" -le 40 ] && echo .) || {
       echo "can't follow the symbolic link $1" >&2
       return 1
     }
-    s_to=${s_to%.}
-  fi
+    s_t=${s_t%.}
+    case $s_t in
+    /*) s_to=$s_t ;;
+    *) case $s_to in */*) s_to=${s_to%/*}/$s_t ;; *) s_to=$s_t ;; esac ;;
+    esac
+  done
 }
 
 # A temporary file beside a path, unguessable enough and ours alone.
@@ -153,7 +162,8 @@ s_limited() { # seconds
   s_guard=$!
   wait $s_pid
   s_st=$?
-  kill -TERM "$s_group$s_guard" 2>/dev/null
+  # It may not have come to its own group yet.
+  kill -TERM "$s_group$s_guard" 2>/dev/null || kill -TERM "$s_guard" 2>/dev/null
   return $s_st
 }
 
