@@ -92,14 +92,7 @@ impl Terminal {
         }
     }
 
-    fn item(
-        &mut self,
-        screen: &Screen,
-        task: &TaskLabel,
-        host: &str,
-        label: &Val,
-        outcome: &Outcome,
-    ) {
+    fn item(&mut self, screen: &Screen, task: &TaskLabel, host: &str, label: &Val, outcome: &Outcome) {
         self.task_banner(screen, task);
         let item = if task.no_log { "(censored due to no_log)".into() } else { plain(screen, label) };
         self.warnings(screen, outcome);
