@@ -343,3 +343,70 @@ fn a_missing_program_says_nothing() {
         .run()
         .success();
 }
+
+#[test]
+fn handlers_of_a_collections_role_answer_to_its_short_name_too() {
+    let role = "collections/ansible_collections/acme/infra/roles/web";
+    Test::new()
+        .file(&format!("{role}/tasks/main.yml"), "- command: 'true'\n  notify: \"web : restart\"\n")
+        .file(&format!("{role}/handlers/main.yml"), "- name: restart\n  debug: msg=restarted\n")
+        .file("play.yml", "- hosts: localhost\n  gather_facts: false\n  roles: [acme.infra.web]\n")
+        .run()
+        .success()
+        .says("\"msg\": \"restarted\"");
+}
+
+#[test]
+fn of_handlers_with_one_name_the_plays_first_runs() {
+    let handler = |text: &str| format!("- name: tell\n  debug: msg={text}\n");
+    Test::new()
+        .file("roles/r/handlers/main.yml", &handler("of-the-role"))
+        .file("roles/r/tasks/main.yml", "[]\n")
+        .file(
+            "play.yml",
+            "- hosts: localhost\n  gather_facts: false\n  roles: [r]\n  tasks:\n    - command: 'true'\n      notify: tell\n  handlers:\n    \
+             - {name: tell, debug: {msg: first}}\n    - {name: tell, debug: {msg: second}}\n",
+        )
+        .run()
+        .success()
+        .says("\"msg\": \"first\"")
+        .never_says("second")
+        .never_says("of-the-role");
+}
+
+#[test]
+fn arguments_that_a_template_gave_are_checked_too() {
+    Test::new()
+        .tasks("- file: \"{{ given }}\"\n  vars: {given: {path: DIR/f, stat: absent}}")
+        .run()
+        .code(2)
+        .says("Unsupported parameters for (file) module: stat. Supported parameters include: ");
+}
+
+#[test]
+fn a_task_in_check_mode_sees_the_host_and_not_what_others_planned() {
+    Test::new()
+        .file("f", "x")
+        .tasks(
+            r#"
+- file: {path: DIR/f, state: absent}
+  check_mode: true
+  register: first
+- file: {path: DIR/f, state: absent}
+  check_mode: true
+  register: second
+- assert: {that: [first is changed, second is changed]}
+"#,
+        )
+        .run()
+        .success()
+        .holds("f", "x");
+}
+
+#[test]
+fn a_link_that_leads_up_is_copied_as_a_link() {
+    let test = Test::new().file("files/d/f", "x").tasks("- copy: {src: d, dest: DIR/to}");
+    std::os::unix::fs::symlink("../d", test.path().join("files/d/round")).expect("a link");
+    let ran = test.run().success().holds("to/d/f", "x");
+    assert!(ran.dir.path().join("to/d/round").is_symlink());
+}

@@ -44,6 +44,8 @@ impl PlayRun<'_> {
                     let mut state = self.state();
                     state.failed.clear();
                     state.unreachable.clear();
+                    // Whoever else was stopped by one of them goes on too.
+                    state.stopped = false;
                     state.clears += 1;
                 }
                 Failures::new()

@@ -220,6 +220,10 @@ impl Engine {
     }
 
     fn overlaid(&self, key: String, target: Target) -> Target {
+        // Where only some tasks have `check_mode: true`, others really change what they see.
+        if !self.options.check {
+            return crate::remote::overlay(target);
+        }
         let mut overlays = self.overlays.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         overlays.entry(key).or_insert_with(|| crate::remote::overlay(target)).clone()
     }

@@ -221,11 +221,7 @@ impl Tree {
         above: &mut Vec<PathBuf>,
     ) -> Result<(), Failure> {
         let failed = |e: std::io::Error| Failure::new(format!("could not read {}: {e}", folder.display()));
-        let real = folder.canonicalize().map_err(failed)?;
-        if above.contains(&real) {
-            return Err(Failure::new(format!("{} leads back to a folder above it", folder.display())));
-        }
-        above.push(real);
+        above.push(folder.canonicalize().map_err(failed)?);
         if !relative.is_empty() {
             self.directories.push(relative.to_string());
         }
@@ -235,7 +231,9 @@ impl Tree {
         for entry in entries {
             let path = entry.path();
             let name = host_path::join(relative, &entry.file_name().to_string_lossy());
-            if path.is_symlink() && !follow {
+            // A link to a folder around it stays a link: followed, it would never end.
+            let ends = || path.canonicalize().is_ok_and(|real| !above.contains(&real));
+            if path.is_symlink() && !(follow && ends()) {
                 let target = std::fs::read_link(&path).map_err(failed)?;
                 self.links.push((name, target.to_string_lossy().into_owned()));
             } else if path.is_dir() {

@@ -237,7 +237,8 @@ pub fn path_info(stat: &Stat) -> Map {
     put("gid", Val::Int(stat.gid.into()));
     put("owner", named(&stat.owner, stat.uid).into());
     put("group", named(&stat.group, stat.gid).into());
-    put("mode", octal(stat.mode).into());
+    // Ansible's results put a 0 before all digits, its `stat` only where there are three.
+    put("mode", format!("0{:03o}", stat.mode).into());
     put("state", state_name(stat).into());
     put("size", Val::Int(i64::try_from(stat.size).unwrap_or(i64::MAX)));
     map

@@ -137,8 +137,27 @@ fn check_literals<M: Module>(given: &Val) -> Result<(), ArgError> {
     Ok(())
 }
 
+/// What the loader couldn't see: names that a template gave.
+fn refuse_unknown<M: Module>(given: &Val) -> Result<(), Failure> {
+    let known = args::known_names::<M::Args>();
+    let mut unknown: Vec<String> =
+        given.as_map().into_iter().flat_map(|m| m.keys()).map(Val::key_text).collect();
+    unknown.retain(|name| !known.contains(&name.as_str()));
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    unknown.sort();
+    Err(Failure::new(format!(
+        "Unsupported parameters for ({}) module: {}. Supported parameters include: {}.",
+        M::NAME,
+        unknown.join(", "),
+        known.join(", ")
+    )))
+}
+
 fn plan<'a, M: Module>(given: &'a Val, cx: &'a PlanCx<'a>) -> PlanFuture<'a> {
     Box::pin(async move {
+        refuse_unknown::<M>(given)?;
         let typed = args::from_val::<M::Args>(given).map_err(|e| Failure::new(e.message))?;
         M::validate(&typed).map_err(Failure::new)?;
         M::plan(typed, cx).await

@@ -31,7 +31,7 @@ impl Module for Slurp {
             _ => e.into(),
         })?;
         match &file.stat {
-            None => Err(Failure::new(format!("file not found: {src}"))),
+            None => Err(missing(cx, &src).await?),
             Some(stat) if stat.kind == FileKind::Directory => {
                 Err(Failure::new(format!("source is a directory and must be a file: {src}")))
             }
@@ -41,4 +41,19 @@ impl Module for Slurp {
                 .value("encoding", "base64")),
         }
     }
+}
+
+/// There is no such file; the reason may be that something above it is no directory.
+async fn missing(cx: &PlanCx<'_>, src: &str) -> Result<Failure, Failure> {
+    let mut above = src;
+    while let Some((parent, _)) = above.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+        match cx.target.stat(parent).await? {
+            Some(stat) if stat.kind != FileKind::Directory => {
+                return Ok(Failure::new(format!("unable to slurp file: {parent} is not a directory")));
+            }
+            Some(_) => break,
+            None => above = parent,
+        }
+    }
+    Ok(Failure::new(format!("file not found: {src}")))
 }

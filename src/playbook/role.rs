@@ -36,6 +36,14 @@ pub struct Role {
     pub(super) passed_on: PassedOn,
 }
 
+impl Role {
+    /// Its name in `role : handler`: whole, and without its collection.
+    pub fn titles(&self) -> impl Iterator<Item = &str> {
+        let short = self.name.rsplit('.').next().filter(|short| *short != self.name);
+        std::iter::once(self.name.as_str()).chain(short)
+    }
+}
+
 /// A role that depends on or includes another.
 #[derive(Debug, Clone)]
 pub struct Parent {

@@ -265,8 +265,9 @@ impl Handler {
         let by_name = rendered_name.is_some_and(|name| {
             name == notified
                 || self.task.role.as_ref().is_some_and(|role| {
-                    notified.strip_prefix(role.name.as_str()).and_then(|rest| rest.strip_prefix(" : "))
-                        == Some(name)
+                    role.titles().any(|title| {
+                        notified.strip_prefix(title).and_then(|rest| rest.strip_prefix(" : ")) == Some(name)
+                    })
                 })
         });
         by_name || self.listen.iter().any(|topic| topic == notified)

@@ -119,12 +119,13 @@ impl TaskInfo {
                 ("role_name", Val::from(role.name.as_str())),
                 ("ansible_role_name", Val::from(role.full_name.as_str())),
                 ("role_path", path(&role.path)),
-                ("ansible_parent_role_names", names(&role.parents)),
-                (
-                    "ansible_parent_role_paths",
-                    Val::from(role.parent_paths.iter().map(|p| path(p)).collect::<Vec<_>>()),
-                ),
             ]));
+            // Only a role that another one brought has parents.
+            if !role.parents.is_empty() {
+                let paths = role.parent_paths.iter().map(|p| path(p)).collect::<Vec<_>>();
+                vars.insert(Val::from("ansible_parent_role_names"), names(&role.parents));
+                vars.insert(Val::from("ansible_parent_role_paths"), Val::from(paths));
+            }
         }
         vars
     }

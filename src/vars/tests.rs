@@ -175,6 +175,7 @@ fn magic_variables() {
         full_name: "r".into(),
         path: "/roles/r".into(),
         parents: vec!["p".into()],
+        parent_paths: vec!["/roles/p".into()],
     };
     let task = TaskInfo { role: Some(role), environment: Val::Null, search_path: vec!["/roles/r".into()] };
     let layers = Layers::new().with(Layer::Magic, play.vars()).with(Layer::Magic, task.vars());

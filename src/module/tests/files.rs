@@ -295,6 +295,10 @@ async fn stat_slurp_tempfile_find_fetch() {
     assert_eq!(b.run("slurp", &[("src", v("/nope"))]).await.failure(), "file not found: /nope");
     let dir = b.run("slurp", &[("src", v(&b.path("")))]).await;
     assert!(dir.failure().starts_with("source is a directory and must be a file"));
+    let below = b.run("slurp", &[("src", v(&format!("{f}/a/b")))]).await;
+    assert!(below.failure().starts_with("unable to slurp file: "), "{}", below.failure());
+    let missing = b.run("slurp", &[("src", v(&b.path("no/such")))]).await;
+    assert!(missing.failure().starts_with("file not found: "), "{}", missing.failure());
 
     let folder = b.path("");
     let made = b.run("tempfile", &[("path", v(&folder)), ("suffix", v(".x"))]).await;

@@ -348,7 +348,10 @@ impl Load<'_> {
     fn topics(&mut self, node: &Node, role: Option<&Role>) -> Vec<String> {
         let mut topics: Vec<String> = self.texts("listen", node).iter().map(|t| t.to_string()).collect();
         if let Some(role) = role {
-            topics.extend(topics.clone().iter().map(|topic| format!("{} : {topic}", role.name)));
+            let own = topics.clone();
+            for title in role.titles() {
+                topics.extend(own.iter().map(|topic| format!("{title} : {topic}")));
+            }
         }
         topics
     }

@@ -369,7 +369,7 @@ fn local_fact(head: &str, out: &str) -> Option<(Val, Val)> {
     } else if let Ok(json) = serde_json::from_str(out) {
         Val::from_json(&json)
     } else {
-        ini(out).unwrap_or_else(|| {
+        ini(out, name).unwrap_or_else(|| {
             Val::from(format!("error loading facts as JSON or ini - please check content: {name}.fact"))
         })
     };
@@ -377,7 +377,7 @@ fn local_fact(head: &str, out: &str) -> Option<(Val, Val)> {
 }
 
 /// As Python's ConfigParser: option names in small letters, values as text.
-fn ini(text: &str) -> Option<Val> {
+fn ini(text: &str, fact: &str) -> Option<Val> {
     let mut sections: Vec<(Val, Map)> = vec![];
     for line in text.lines() {
         let line = line.trim();
@@ -389,7 +389,14 @@ fn ini(text: &str) -> Option<Val> {
         } else {
             let at = line.find(['=', ':'])?;
             let (name, value) = (line[..at].trim().to_lowercase(), line[at + 1..].trim());
-            sections.last_mut()?.1.insert(Val::from(name), Val::from(value));
+            let plain = value.replace("%%", "");
+            if plain.contains('%') && !plain.contains("%(") {
+                let why = format!("'%' must be followed by '%' or '(', found: '{value}'");
+                return Some(Val::from(format!(
+                    "error loading facts as ini - please check content: {fact}.fact ({why})"
+                )));
+            }
+            sections.last_mut()?.1.insert(Val::from(name), Val::from(value.replace("%%", "%")));
         }
     }
     Some(Val::map(sections.into_iter().map(|(name, options)| (name, Val::map(options))).collect()))
