@@ -17,6 +17,7 @@ need script bsdutils
 need age age
 need gpg gpg
 need python3 python3
+need ansible-vault ansible-core
 need psql postgresql-client
 if ! command -v postgres >/dev/null 2>&1; then
 	found=
