@@ -432,6 +432,7 @@ mod tests {
         assert_eq!(directories, ["d", "d/empty"]);
         assert_eq!(names(false).2, 1);
         std::os::unix::fs::symlink("..", at("d/empty/up")).unwrap();
-        assert!(Tree::default().walk(&at("d"), "d", true, &mut Vec::new()).is_err());
+        // What leads up is copied as a link, or it would never end.
+        assert_eq!(names(true).2, 1);
     }
 }
