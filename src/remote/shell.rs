@@ -92,7 +92,7 @@ impl Shell {
         let said = |shell: &Shell| {
             let text =
                 format!("{}\n{}", String::from_utf8_lossy(&shell.err), String::from_utf8_lossy(&shell.out));
-            let text: String = text.trim().chars().take(400).collect();
+            let text: String = text.replace(&marker, "").trim().chars().take(400).collect();
             if text.is_empty() { "it said nothing".to_string() } else { format!("it said: {text}") }
         };
         match answered {
