@@ -253,10 +253,12 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
     };
     match isolated {
         None => format!("{script}{program}\n"),
+        // Its files have no name by the time it runs: a connection that is cut leaves nothing.
         Some(_) => format!(
-            "s_o=$(s_scratch) || exit 1\nexec 5>\"$s_o/out\" 6>\"$s_o/err\"\n\
-             ( {script}{program}\n) >&5 2>&6 5>&- 6>&-\ns_st=$?\n\
-             cat <\"$s_o/out\"; cat <\"$s_o/err\" >&2; rm -rf -- \"$s_o\"; exit $s_st\n"
+            "s_o=$(s_scratch) || exit 1\n\
+             exec 5>\"$s_o/out\" 6>\"$s_o/err\" 7<\"$s_o/out\" 8<\"$s_o/err\"; rm -rf -- \"$s_o\"\n\
+             ( {script}{program}\n) >&5 2>&6 5>&- 6>&- 7<&- 8<&-\ns_st=$?\n\
+             cat <&7; cat <&8 >&2; exit $s_st\n"
         ),
     }
 }

@@ -27,6 +27,9 @@ pub const MAX_BANNER: usize = 64 << 10;
 /// How long a shell may take to answer its first line.
 const READY: Duration = Duration::from_secs(20);
 
+/// How long to wait for what a shell that ended still has to say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A running process on the other side, by its three streams. Dropping it ends our side.
 pub struct Channel {
     pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
@@ -89,7 +92,7 @@ impl Shell {
         let said = |shell: &Shell| {
             let text =
                 format!("{}\n{}", String::from_utf8_lossy(&shell.err), String::from_utf8_lossy(&shell.out));
-            let text: String = text.trim().chars().take(400).collect();
+            let text: String = text.replace(&marker, "").trim().chars().take(400).collect();
             if text.is_empty() { "it said nothing".to_string() } else { format!("it said: {text}") }
         };
         match answered {
@@ -98,11 +101,22 @@ impl Shell {
                 shell.err.clear();
                 Ok(shell)
             }
-            Ok(Err(why)) => Err(RemoteError {
-                kind: RemoteErrorKind::Unreachable,
-                message: format!("no shell could be started on the host ({why}); {}", said(&shell)),
-                help: None,
-            }),
+            Ok(Err(why)) => {
+                // The reason may stand on the stream that is still open.
+                let Shell { channel, out, err } = &mut shell;
+                let rest = async {
+                    tokio::join!(
+                        until(&mut channel.stdout, out, marker.as_bytes(), MAX_BANNER),
+                        until(&mut channel.stderr, err, marker.as_bytes(), MAX_BANNER),
+                    )
+                };
+                tokio::time::timeout(LAST_WORDS, rest).await.ok();
+                Err(RemoteError {
+                    kind: RemoteErrorKind::Unreachable,
+                    message: format!("no shell could be started on the host ({why}); {}", said(&shell)),
+                    help: None,
+                })
+            }
             Err(_) => Err(RemoteError {
                 kind: RemoteErrorKind::Unreachable,
                 message: format!(
