@@ -205,6 +205,10 @@ s_install() { # temp path mode owner group expectation backup(0|1) [validate com
     s_new=$(stat -c '%u %g' -- "$s_tmp")
     [ "$s_o $s_g" != "$s_new" ] || { s_o=- s_g=-; }
     s_attributes "$s_tmp" "${s_have%% *}" "$s_o" "$s_g" || return 1
+    # An access control list is kept as mode and owner are; a mode that was asked for comes after it.
+    if command -v getfacl >/dev/null && [ -n "$(getfacl -cps -- "$s_old" 2>/dev/null)" ]; then
+      getfacl -cp -- "$s_old" | setfacl --set-file=- -- "$s_tmp" || return 1
+    fi
     [ "$s_m" = - ] || chmod -- "$s_m" "$s_tmp" || return 1
   elif [ "$3" = - ]; then
     s_um=$(umask)

@@ -188,10 +188,8 @@ fn the_real_compose_agrees() {
     };
 
     let values = nasty_values();
-    let mut env = String::new();
-    for (i, value) in values.iter().enumerate() {
-        env = edit(&env, &set(&format!("K{i}"), value)).unwrap().text.unwrap();
-    }
+    let line = |(i, value): (usize, &String)| text(edit("", &set(&format!("K{i}"), value)));
+    let env: String = values.iter().enumerate().map(line).collect();
     let answers = ask(&env, values.len()).unwrap();
     for (value, answer) in values.iter().zip(&answers) {
         assert_eq!(answer, value);
