@@ -317,9 +317,9 @@ async fn writes_are_atomic_and_checked(host: &Target, dir: &Path) {
     for place in ["nowhere/file", "file/below"] {
         let error = host.apply(&write(&dir.join(place), bytes(b"x"))).await.unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::Refused, "{error}");
-        assert!(error.message.contains("there is no directory"), "{error}");
+        assert!(error.message.contains("does not exist"), "{error}");
         let error = host.apply(&write(&dir.join(place), bytes(&[b'x'; 100_000]))).await.unwrap_err();
-        assert!(error.message.contains("there is no directory"), "{error}");
+        assert!(error.message.contains("does not exist"), "{error}");
     }
     let error = host.apply(&write(dir, bytes(b"x"))).await.unwrap_err();
     assert!(error.message.contains("is a directory"), "{error}");

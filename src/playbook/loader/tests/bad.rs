@@ -19,8 +19,8 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "error[unsupported]: the module `unarchive` is not supported yet\n  --> site.yml:3:7\n",
         ),
         (
-            "- ansible.builtin.asert: {}",
-            "error[unknown-module]: there is no module `ansible.builtin.asert`\n  --> site.yml:3:7\n   |\n 3 |     - ansible.builtin.asert: {}\n   |       ^^^^^^^^^^^^^^^^^^^^^\n   = help: did you mean `ansible.builtin.assert`?\n",
+            "- ansible.builtin.pnig: {}",
+            "error[unknown-module]: there is no module `ansible.builtin.pnig`\n  --> site.yml:3:7\n   |\n 3 |     - ansible.builtin.pnig: {}\n   |       ^^^^^^^^^^^^^^^^^^^^\n   = help: did you mean `ansible.builtin.ping`?\n",
         ),
         (
             "- community.general.docker_compose_v2: {}",

@@ -11,7 +11,7 @@ fail() {
 
 [ -r .env ] || fail "cannot read .env"
 
-stamp=$(date -u +%Y%m%dT%H%M%SZ)
+stamp=$(date -u +%Y%m%dT%H%M%S.%3NZ)
 final=backups/local/$stamp
 [ ! -e "$final" ] || fail "$final exists already"
 mkdir -p backups/local

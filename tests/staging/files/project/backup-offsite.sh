@@ -32,7 +32,7 @@ done
 [ $((${#age_args[@]} + ${#gpg_args[@]})) -gt 0 ] ||
     fail "neither OFFSITE_BACKUP_AGE_RECIPIENT nor OFFSITE_BACKUP_GPG_RECIPIENT is set in .env"
 
-stamp=$(date -u +%Y%m%dT%H%M%SZ)
+stamp=$(date -u +%Y%m%dT%H%M%S.%3NZ)
 mkdir -p backups/offsite
 part=$(mktemp -d "backups/offsite/.$stamp.XXXXXX")
 trap 'rm -rf "$part"' EXIT
