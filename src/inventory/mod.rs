@@ -1,7 +1,7 @@
 //! Hosts and groups: reading inventories (ini, YAML, scripts, folders, host lists) and selecting
 //! hosts by pattern.
 //!
-//! ```ignore
+//! ```text
 //! let (inventory, problems) = Inventory::load(&["prod".into()], &LoadOptions::new(cwd, &no_vault));
 //! let picked = inventory.select(&["web:!web3".into()], limit.as_ref())?;
 //! ```

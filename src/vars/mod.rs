@@ -1,6 +1,6 @@
 //! Variables: where they come from, which wins, and the [`Scope`] that a task on a host sees.
 //!
-//! ```ignore
+//! ```text
 //! // Once a run:
 //! let (variables, problems) = Variables::load(inventory, Settings { run, extra, vault, .. });
 //! problems.extend(variables.enter_playbook(playbook_dir));

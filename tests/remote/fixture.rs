@@ -237,10 +237,10 @@ pub fn here() -> Connection {
     }
 }
 
-/// Runs one ignored test of this file in a process of its own, with other environment variables.
+/// Runs a test again in a process of its own, which it knows by the environment variables.
 pub fn in_a_process(test: &str, environment: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()

@@ -15,13 +15,13 @@ fn megabytes() -> u64 {
 
 #[test]
 fn large_files_over_native() {
-    in_a_process("large::there_and_back", &[("TRANSPORT", "native")]);
+    alone("large::large_files_over_native", TransportKind::Native);
 }
 
 #[test]
 fn large_files_over_ssh() {
     match find("ssh") {
-        Some(_) => drop(in_a_process("large::there_and_back", &[("TRANSPORT", "ssh")])),
+        Some(_) => alone("large::large_files_over_ssh", TransportKind::Ssh),
         None => skip("there is no ssh on this machine"),
     }
 }
@@ -33,13 +33,16 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[test]
-#[ignore = "run in a process of its own, whose memory is measured"]
-fn there_and_back() {
-    let transport = match std::env::var("TRANSPORT").unwrap().as_str() {
-        "ssh" => TransportKind::Ssh,
-        _ => TransportKind::Native,
-    };
+/// In a process of its own, whose memory is measured.
+fn alone(test: &str, transport: TransportKind) {
+    const ALONE: &str = "ALONE";
+    match std::env::var_os(ALONE) {
+        Some(_) => there_and_back(transport),
+        None => drop(in_a_process(test, &[(ALONE, "1")])),
+    }
+}
+
+fn there_and_back(transport: TransportKind) {
     let Some(sshd) = Sshd::start(Sh::Dash) else { return };
     let size = megabytes() << 20;
     let here = sshd.dir.path().join("here");
