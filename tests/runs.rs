@@ -45,6 +45,8 @@ fn every_source_error_is_shown_at_once_with_its_place_and_no_task_runs() {
   lineinfile: {pth: DIR/f}
   wehn: true
 - debug: msg="{{ foo | uper }}"
+- debug:
+  when: "{{ foo }} == 1"
 "#,
         )
         .run()
@@ -84,6 +86,13 @@ error[template-syntax]: Syntax error in template: no filter is named 'uper'
  10 |     - debug: msg="{{ foo | uper }}"
     |                            ^^^^
     = help: Did you mean 'upper'?
+
+error[template-syntax]: Syntax error in expression: unexpected `}`, expected `:`
+   --> play.yml:12:21
+    |
+ 12 |       when: "{{ foo }} == 1"
+    |                     ^
+    = help: This is an expression already: write it without {{ }}.
 "#,
         );
 }
@@ -350,16 +359,13 @@ fn extra_vars_come_in_three_forms_and_win() {
         .says("\"msg\": \"123\"");
 }
 
-#[test]
-fn ctrl_c_finishes_the_current_effect_and_reports() {
-    use std::io::Read;
+/// Runs tasks and presses Ctrl-C once as soon as the file `begun` is there.
+fn interrupted(tasks: &str) -> support::Ran {
     use std::time::{Duration, Instant};
-    let test = Test::new().tasks(
-        "- command: sh -c 'echo begun >DIR/begun; sleep 1; echo done >DIR/done'\n- command: touch DIR/never",
-    );
+    let test = Test::new().tasks(tasks);
     let mut command = test.command();
     command.arg("play.yml").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
+    let child = command.spawn().expect("it starts");
     let begun = test.path().join("begun");
     let started = Instant::now();
     while !begun.exists() && started.elapsed() < Duration::from_secs(20) {
@@ -367,11 +373,43 @@ fn ctrl_c_finishes_the_current_effect_and_reports() {
     }
     // SAFETY: our own child.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
-    let status = child.wait().expect("it ends");
-    let mut out = String::new();
-    child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
-    assert_eq!(status.code(), Some(130), "{out}");
-    assert!(test.path().join("done").exists(), "the effect was finished");
-    assert!(!test.path().join("never").exists(), "nothing new began");
-    assert!(out.contains("PLAY RECAP"), "{out}");
+    test.ran(child.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn ctrl_c_finishes_the_current_effect_and_reports() {
+    interrupted(
+        "- command: sh -c 'echo begun >DIR/begun; sleep 1; echo done >DIR/done'\n- command: touch DIR/never",
+    )
+    .code(130)
+    .holds("done", "done\n")
+    .lacks("never")
+    .says("PLAY RECAP");
+}
+
+#[test]
+fn ctrl_c_takes_back_the_transaction_that_it_cuts() {
+    interrupted(
+        r#"
+- block:
+    - copy: {dest: DIR/made, content: "x"}
+    - command: sh -c 'echo begun >DIR/begun; sleep 1; echo done >DIR/done'
+      undo:
+        - command: rm DIR/done
+        - command: touch DIR/taken-back
+    - command: touch DIR/never
+      one_way: ok
+  transaction: true
+  rescue:
+    - command: touch DIR/rescued
+"#,
+    )
+    .code(130)
+    .lacks("made")
+    .lacks("done")
+    .lacks("never")
+    .lacks("rescued")
+    .holds("taken-back", "")
+    .says("undone: [localhost] => write DIR/made")
+    .says("PLAY RECAP");
 }

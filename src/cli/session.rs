@@ -151,7 +151,7 @@ impl Session {
         if interrupt.is_raised() && !stopped {
             outputs.screen.error_line(
                 Paint::Warning,
-                "Interrupted. What is reported above was done; nothing after it was begun.",
+                "Interrupted. What is reported above was done (or undone, where it says so); nothing after it was begun.",
             );
         }
         connections.close().await;

@@ -199,7 +199,8 @@ impl Instance<'_> {
             };
             let gone = outcome.status == Status::Unreachable;
             outcomes.push(outcome);
-            if broke || gone || self.run.engine.interrupt.is_raised() {
+            let rest = index + 1 < items.len();
+            if broke || gone || (rest && self.run.is_cut(self.frame)) {
                 break;
             }
         }
@@ -363,7 +364,7 @@ impl Instance<'_> {
                 outcome: Arc::new(self.shown(work.no_log, &outcome)),
             });
             tokio::time::sleep(Duration::from_secs_f64(delay)).await;
-            if self.run.engine.interrupt.is_raised() {
+            if self.run.is_cut(self.frame) {
                 return Ok(outcome);
             }
             attempt += 1;

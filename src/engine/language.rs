@@ -75,10 +75,6 @@ impl Language for Registries {
     }
 
     fn check_expression(&self, text: &Text) -> Option<Diagnostic> {
-        // With {{ }} inside it is known only when that is rendered.
-        if text.contains("{{") {
-            return None;
-        }
         self.templar.check_expression(text, text.origin()?)
     }
 

@@ -42,6 +42,8 @@ pub struct State {
     pub play_over: bool,
     /// `any_errors_fatal` or `max_fail_percentage` struck.
     pub stopped: bool,
+    /// An interrupt ended a list of tasks before its end.
+    pub cut: bool,
     /// How often `meta: clear_host_errors` took effect: failures from before are forgotten.
     pub clears: usize,
     /// Handler (by its index) → hosts.

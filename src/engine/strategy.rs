@@ -35,7 +35,7 @@ struct OnHost<'r, 'e> {
 #[async_trait]
 impl RunTasks for OnHost<'_, '_> {
     async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String> {
-        let frame = Frame { rescuable: true, ..Frame::default() };
+        let frame = Frame { rescuable: true, undoing: true, ..Frame::default() };
         let failed = self.run.items(tasks, std::slice::from_ref(&self.host), &frame).await;
         match failed.values().next() {
             None => Ok(()),
@@ -60,6 +60,8 @@ pub struct Frame {
     /// Loop variables of the includes around.
     pub vars: Vec<(String, Val)>,
     pub handlers: bool,
+    /// These tasks take something back: an interrupt doesn't keep them from their end.
+    pub undoing: bool,
     /// Identity of the role whose tasks these are, for `meta: end_role`.
     pub role: Option<Arc<str>>,
 }
@@ -78,7 +80,7 @@ impl PlayRun<'_> {
             for item in items {
                 let alive: Vec<HostName> =
                     self.still(hosts, frame).into_iter().filter(|h| !failures.contains_key(h)).collect();
-                if alive.is_empty() || self.engine.interrupt.is_raised() {
+                if alive.is_empty() || self.is_cut(frame) {
                     break;
                 }
                 let clears = self.state().clears;
@@ -117,6 +119,7 @@ impl PlayRun<'_> {
         let marks = self.open_transaction(block, &hosts);
         let mut failures = self.items(&block.body, &hosts, &body).await;
         if block.transaction {
+            self.fail_cut(&hosts, &mut failures);
             failures.extend(self.commit(&hosts, &failures, &body).await);
             self.roll_back(&marks, &mut failures).await;
         }
@@ -141,6 +144,30 @@ impl PlayRun<'_> {
             self.leave_role(role, &hosts);
         }
         failures
+    }
+
+    /// Whether an interrupt ends what is going on here, before its end.
+    pub fn is_cut(&self, frame: &Frame) -> bool {
+        let cut = self.engine.interrupt.is_raised() && !frame.undoing;
+        if cut {
+            self.state().cut = true;
+        }
+        cut
+    }
+
+    /// A transaction that an interrupt cut has failed: half of it must not stay.
+    fn fail_cut(&self, hosts: &[HostName], failures: &mut Failures) {
+        if !self.state().cut {
+            return;
+        }
+        for host in hosts {
+            failures.entry(host.clone()).or_insert_with(|| {
+                let mut result = Map::new();
+                put(&mut result, "msg", "interrupted");
+                put(&mut result, "failed", true);
+                FailedTask { task: Val::map(Map::new()), result: Val::map(result) }
+            });
+        }
     }
 
     /// Remembers how far each host's applied Steps go, so that a failure takes back only this

@@ -134,7 +134,7 @@ impl PlayRun<'_> {
         loop {
             while running.len() < width {
                 let Some(host) = waiting.next() else { break };
-                if self.engine.interrupt.is_raised() {
+                if self.is_cut(frame) {
                     break;
                 }
                 let learners = match once {

@@ -105,6 +105,11 @@ impl Test {
             self.args.push("play.yml".into());
         }
         let output = self.command().output().expect("the program runs");
+        self.ran(output)
+    }
+
+    /// What a run that the test itself started came to.
+    pub fn ran(self, output: std::process::Output) -> Ran {
         let dir = self.dir.path().display().to_string();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(&dir, "DIR");
         Ran {

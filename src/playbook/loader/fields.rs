@@ -310,11 +310,7 @@ impl Load<'_> {
                 Kind::Bool(b) => conditions.push(Val::Bool(*b)),
                 Kind::Text { .. } => {
                     let text = self.scalar_text(item);
-                    // `"{{ x }}"` and `"a == '{{ b }}'"` are rendered before they are evaluated.
-                    self.check_text(&text);
-                    if !text.is_template()
-                        && let Some(problem) = self.language().check_expression(&text)
-                    {
+                    if let Some(problem) = self.language().check_expression(&text) {
                         self.diags.push(problem);
                     }
                     conditions.push(Val::Text(text));
