@@ -109,6 +109,8 @@ impl Applier<'_> {
         let target = self.target(step.at);
         if self.diff
             && let Effect::Write { path, content, .. } = &step.effect
+            // Of what holds secrets a module can tell more than that.
+            && !done.diff.iter().any(|d| d.before_header == *path)
             && let Some(diff) = file_diff(target, path, content).await
         {
             done.diff.push(diff);
