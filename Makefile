@@ -15,7 +15,9 @@ rehearse: packages
 
 # Real Compose tells what `.env` files mean; where it can't be had, that test says so.
 test: packages
-	SEQN_TEST_COMPOSE=$${SEQN_TEST_COMPOSE-$$($(CARGO) run --quiet --locked --bin staging -- compose)} $(CARGO) test --workspace --locked --no-fail-fast
+	$(CARGO) build --workspace --bins --locked
+	SEQN_TEST_COMPOSE=$${SEQN_TEST_COMPOSE-$$($${CARGO_TARGET_DIR:-target}/debug/staging compose)} \
+		$(CARGO) test --workspace --locked --no-fail-fast
 
 lint:
 	$(CARGO) fmt --check
