@@ -121,7 +121,7 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
         }
         Effect::Remove { path, .. } => restore(path, target).await?,
         Effect::Directory { path, .. } => match target.stat(path).await? {
-            None => Back::Effects(vec![Effect::Remove { path: path.clone(), recurse: false }]),
+            None => Back::Effects(made_with(path, target).await?),
             Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
         },
         Effect::Attributes { recurse: true, path, .. } => {
@@ -146,6 +146,17 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
         Effect::Fetch { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
+}
+
+/// Removes a directory that is not there yet, and the parents that will be made with it.
+async fn made_with(path: &str, target: &Target) -> Result<Vec<Effect>, Failure> {
+    let mut effects = Vec::new();
+    let mut missing = path.trim_end_matches('/');
+    while !missing.is_empty() && target.stat(missing).await?.is_none() {
+        effects.push(Effect::Remove { path: missing.to_string(), recurse: false });
+        missing = missing.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    Ok(effects)
 }
 
 /// Puts back what is at `path` now: content and attributes, or nothing.
