@@ -150,6 +150,29 @@ fn a_failed_transaction_goes_back_and_rescue_sees_it() {
 }
 
 #[test]
+fn what_somebody_else_changed_since_is_not_taken_back() {
+    Test::new()
+        .file("f", "old\n")
+        .file("g", "old\n")
+        .tasks(
+            r#"
+- transaction: true
+  block:
+    - copy: {dest: DIR/g, content: "new\n"}
+    - copy: {dest: DIR/f, content: "new\n"}
+    - shell: echo somebody elses >DIR/f
+      one_way: ok
+    - fail: {msg: verification failed}
+"#,
+        )
+        .run()
+        .code(2)
+        .holds("f", "somebody elses\n")
+        .holds("g", "old\n")
+        .says("NOT undone: [localhost] => write DIR/f: DIR/f was changed by somebody else");
+}
+
+#[test]
 fn a_task_says_itself_how_it_is_taken_back() {
     Test::new()
         .tasks(

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
 use crate::playbook::Item;
+use crate::remote::host::sha256;
 use crate::remote::{Attributes, Content, Effect, Expect, FileKind, Output, Stat, Target};
 
 use super::apply::KEPT_CONTENT;
@@ -116,10 +117,11 @@ pub async fn inverse_of(step: &Step, target: &Target) -> Result<Back, Failure> {
 
 async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure> {
     Ok(match effect {
-        Effect::Write { path, .. } | Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
-            restore(path, target).await?
+        Effect::Write { path, content, .. } => restore(path, target, written(content)).await?,
+        Effect::Remove { path, .. } => restore(path, target, Expect::Absent).await?,
+        Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
+            restore(path, target, Expect::Anything).await?
         }
-        Effect::Remove { path, .. } => restore(path, target).await?,
         Effect::Directory { path, .. } => match target.stat(path).await? {
             None => Back::Effects(made_with(path, target).await?),
             Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
@@ -140,7 +142,7 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
                 hard: false,
                 force: true,
             }]),
-            Some(_) => restore(path, target).await?,
+            Some(_) => restore(path, target, Expect::Anything).await?,
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
         Effect::Fetch { .. } => Back::Nothing,
@@ -159,8 +161,18 @@ async fn made_with(path: &str, target: &Target) -> Result<Vec<Effect>, Failure> 
     Ok(effects)
 }
 
-/// Puts back what is at `path` now: content and attributes, or nothing.
-async fn restore(path: &str, target: &Target) -> Result<Back, Failure> {
+/// What a write leaves: whoever changed the file since must not lose that.
+fn written(content: &Content) -> Expect {
+    match content {
+        Content::Text(text) => Expect::Sha256(sha256(text.as_bytes())),
+        Content::Bytes(bytes) => Expect::Sha256(sha256(bytes)),
+        Content::Operator { .. } | Content::Host { .. } => Expect::Anything,
+    }
+}
+
+/// Puts back what is at `path` now: content and attributes, or nothing. `expect` is what must be
+/// there by then.
+async fn restore(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
     let stat = target.stat_with(path, false, None).await?;
     let Some(stat) = stat else {
         return Ok(Back::Effects(vec![Effect::Remove { path: path.to_string(), recurse: false }]));
@@ -173,7 +185,7 @@ async fn restore(path: &str, target: &Target) -> Result<Back, Failure> {
                 path: path.to_string(),
                 content: Content::Bytes(file.content.clone().into()),
                 attributes: attributes_of(owner),
-                expect: Expect::Anything,
+                expect,
                 validate: None,
                 backup: false,
             }])
