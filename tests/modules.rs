@@ -184,3 +184,22 @@ fn a_wrong_argument_is_found_before_anything_runs() {
         test.run().code(1).lacks("ran").says(said);
     }
 }
+
+#[test]
+fn a_new_file_is_as_the_umask_says() {
+    for (umask, mode) in [("0007", 0o660), ("0027", 0o640), ("0077", 0o600), ("0022", 0o644), ("0000", 0o666)]
+    {
+        let test = prepared("- copy: {dest: DIR/new, content: x}");
+        let plain = test.command();
+        let status = std::process::Command::new("sh")
+            .args(["-c", &format!("umask {umask}; exec \"$0\" play.yml")])
+            .arg(plain.get_program())
+            .current_dir(test.path())
+            .output()
+            .expect("sh runs")
+            .status;
+        assert!(status.success(), "{umask}");
+        let made = std::fs::metadata(test.path().join("new")).expect("a file").permissions().mode();
+        assert_eq!(made & 0o7777, mode, "umask {umask}");
+    }
+}

@@ -210,12 +210,9 @@ s_install() { # temp path mode owner group expectation backup(0|1) [validate com
       getfacl -cp -- "$s_old" | setfacl --set-file=- -- "$s_tmp" || return 1
     fi
     [ "$s_m" = - ] || chmod -- "$s_m" "$s_tmp" || return 1
-  elif [ "$3" = - ]; then
-    s_um=$(umask)
-    chmod "$(s_masked "$s_um")" "$s_tmp" || return 1
-    s_attributes "$s_tmp" - "$4" "$5" || return 1
   else
-    chmod "$(s_masked "$(umask)")" "$s_tmp" || return 1
+    # As the umask says, for a file that nobody runs.
+    chmod "$(umask -S),a-x" "$s_tmp" || return 1
     s_attributes "$s_tmp" "$3" "$4" "$5" || return 1
   fi
   if [ $# -gt 7 ]; then
@@ -235,17 +232,6 @@ s_install() { # temp path mode owner group expectation backup(0|1) [validate com
   fi
   sync "$s_tmp" 2>/dev/null || sync
   mv -f -- "$s_tmp" "$s_old" || return 1
-}
-
-s_masked() { # umask: mode of a new file
-  case $1 in
-  *77) echo 0600 ;;
-  *27) echo 0640 ;;
-  *26) echo 0640 ;;
-  *02) echo 0664 ;;
-  *00) echo 0666 ;;
-  *) echo 0644 ;;
-  esac
 }
 
 # A folder for the output of one command: in memory where the host has such a place.
