@@ -29,9 +29,10 @@ finish() {
     status=$?
     trap - EXIT INT TERM
     step "Removing what was raised"
-    rm -f "$raised"
+    rm -f "$raised" "$place/new.yml"
     rm -rf "$logs"
     "$staging" down --dir "$place" || { echo "staging down failed: $staging down --dir $place" >&2; status=1; }
+    rmdir "$place" "${place%/*}" 2>/dev/null || true # another one may be raised beside it
     [ "$status" -ne 0 ] || printf '\nREHEARSAL PASSED in %d s\n' $((SECONDS - began))
     exit "$status"
 }
