@@ -276,7 +276,8 @@ impl Seen {
         let said = String::from_utf8_lossy(&self.err).to_lowercase();
         if wanted.method == BecomeMethod::Doas {
             let can = wanted.password.is_some() && self.way == Way::Pipes;
-            return can && said.contains("authentication required");
+            // The rest of its message can be lost: it ends right behind it.
+            return can && (said.contains("authentication required") || said.trim() == "doas:");
         }
         ["must have a tty", "a terminal is required", "a tty is required", "no tty present"]
             .iter()
