@@ -70,6 +70,22 @@ impl Connection {
         )
     }
 
+    /// The operator's machine as the operator.
+    pub fn operator() -> Connection {
+        Connection {
+            transport: TransportKind::Local,
+            address: "localhost".into(),
+            port: None,
+            user: None,
+            password: None,
+            private_key: None,
+            ssh_args: Vec::new(),
+            host_key_checking: true,
+            timeout: Duration::from_secs(10),
+            become_: None,
+        }
+    }
+
     /// `user@address:port`, for messages.
     pub fn place(&self) -> String {
         let user = self.user.as_ref().map(|u| format!("{u}@")).unwrap_or_default();
@@ -257,19 +273,7 @@ impl Connections {
     /// # Errors
     /// There is no `sh` here.
     pub async fn operator(&self) -> Result<Target, RemoteError> {
-        let here = Connection {
-            transport: TransportKind::Local,
-            address: "localhost".into(),
-            port: None,
-            user: None,
-            password: None,
-            private_key: None,
-            ssh_args: Vec::new(),
-            host_key_checking: true,
-            timeout: Duration::from_secs(10),
-            become_: None,
-        };
-        self.target("localhost", &here).await
+        self.target("localhost", &Connection::operator()).await
     }
 
     /// Bytes and round trips so far, by host.

@@ -223,18 +223,7 @@ pub fn connection(transport: TransportKind, port: u16, user: &str, dir: &Path) -
 }
 
 pub fn here() -> Connection {
-    Connection {
-        transport: TransportKind::Local,
-        address: "localhost".into(),
-        port: None,
-        user: None,
-        password: None,
-        private_key: None,
-        ssh_args: Vec::new(),
-        host_key_checking: true,
-        timeout: Duration::from_secs(10),
-        become_: None,
-    }
+    Connection::operator()
 }
 
 /// Runs a test again in a process of its own, which it knows by the environment variables.
