@@ -11,6 +11,7 @@ pub mod module;
 pub mod playbook;
 pub mod remote;
 pub mod report;
+pub mod run;
 pub mod secret;
 pub mod source;
 pub mod template;

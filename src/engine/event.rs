@@ -7,15 +7,7 @@ use crate::module::plan::Diff;
 use crate::remote::Traffic;
 use crate::source::{Diagnostic, Map, Span, Val};
 
-/// What an Instance did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    Ok,
-    Changed,
-    Skipped,
-    Failed,
-    Unreachable,
-}
+pub use crate::run::record::Status;
 
 /// What an Instance did, with its result values.
 #[derive(Debug, Clone)]

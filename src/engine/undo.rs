@@ -19,19 +19,7 @@ pub struct Applied {
     pub back: Back,
 }
 
-/// How a Step is taken back.
-pub enum Back {
-    /// In this order.
-    Effects(Vec<Effect>),
-    /// A derived Step: runs again once the state it reads is restored.
-    Again(Box<Effect>),
-    /// It can't be; the sentence says what a person does.
-    OneWay(String),
-    /// The task's own `undo:`.
-    Tasks(Vec<Item>),
-    /// It left nothing.
-    Nothing,
-}
+pub use crate::run::record::Back;
 
 /// Runs the tasks of an `undo:`.
 #[async_trait]

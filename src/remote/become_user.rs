@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connections::Link;
@@ -16,7 +17,7 @@ use super::{RemoteError, RemoteErrorKind};
 use crate::source::Text;
 use zeroize::Zeroizing;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BecomeMethod {
     Sudo,
     Su,
@@ -34,10 +35,11 @@ impl BecomeMethod {
 }
 
 /// Whom to become, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Become {
     pub method: BecomeMethod,
     pub user: String,
+    #[serde(with = "crate::source::stored")]
     pub password: Option<Text>,
     /// Instead of the method's own flags.
     pub flags: Option<String>,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::become_user::{self, Become};
@@ -15,7 +16,7 @@ use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
 use crate::source::Text;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TransportKind {
     /// The user's own `ssh`, with all that is configured for it.
     Ssh,
@@ -26,13 +27,14 @@ pub enum TransportKind {
 }
 
 /// How to reach a host as a user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connection {
     pub transport: TransportKind,
     pub address: String,
     pub port: Option<u16>,
     /// Login name; the transport's own choice when not given.
     pub user: Option<String>,
+    #[serde(with = "crate::source::stored")]
     pub password: Option<Text>,
     pub private_key: Option<PathBuf>,
     /// More arguments for `ssh`; the native client understands the few that matter.

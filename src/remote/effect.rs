@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{HttpRequest, Stat};
 use crate::source::Text;
 
 /// One change of a host. Each carries the state that it expects and checks it where it applies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Effect {
     /// Replace the content of a file atomically: temporary file beside it, attributes set before
     /// content is visible, synced, renamed. An existing file's mode and owner are kept where
@@ -19,6 +21,7 @@ pub enum Effect {
         attributes: Attributes,
         expect: Expect,
         /// A shell command with `%s` for the temporary file; non-zero keeps the old file.
+        #[serde(with = "crate::source::stored")]
         validate: Option<Text>,
         /// Keep the previous file as `PATH.PID.DATE~`; the output's `stdout` is its path.
         backup: bool,
@@ -40,6 +43,8 @@ pub enum Effect {
     /// Send a request as the host's network sees it. The output's `stdout` is the response
     /// ([`HttpResponse::from_output`](super::HttpResponse::from_output)). Applied by
     /// [`Target::apply`](super::Target::apply), the same way for every transport.
+    /// It can't be kept: what a request did has no inverse.
+    #[serde(skip)]
     Http(Arc<HttpRequest>),
     /// Stream a file of the host to `to` on the operator's machine, atomically; missing folders are
     /// made. The output's `stdout` is the SHA-256 of what was written. Applied by
@@ -48,7 +53,7 @@ pub enum Effect {
 }
 
 /// What a stateful effect wants to find; anything else fails without touching it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {
     Anything,
     Absent,
@@ -57,10 +62,10 @@ pub enum Expect {
 }
 
 /// Where bytes come from. Never a big buffer held in a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Content {
-    Text(Text),
-    Bytes(Arc<[u8]>),
+    Text(#[serde(with = "crate::source::stored")] Text),
+    Bytes(#[serde(with = "crate::source::stored")] Arc<[u8]>),
     /// A file of the operator's machine, streamed.
     Operator {
         path: PathBuf,
@@ -73,7 +78,7 @@ pub enum Content {
 }
 
 /// What is not given stays as it is (a new file: as the umask says).
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attributes {
     /// Octal or symbolic, as `chmod` takes it.
     pub mode: Option<String>,
@@ -84,12 +89,14 @@ pub struct Attributes {
     pub atime: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Command {
     pub program: Program,
     pub chdir: Option<String>,
+    #[serde(with = "crate::source::stored")]
     pub env: Vec<(String, Text)>,
     /// Given on the command's standard input; otherwise that is /dev/null.
+    #[serde(with = "crate::source::stored")]
     pub stdin: Option<Text>,
     /// Octal.
     pub umask: Option<String>,
@@ -97,12 +104,16 @@ pub struct Command {
     pub timeout: Option<Duration>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Program {
     /// No shell sees it.
-    Argv(Vec<Text>),
+    Argv(#[serde(with = "crate::source::stored")] Vec<Text>),
     /// A script for `executable` (`/bin/sh`).
-    Shell { script: Text, executable: String },
+    Shell {
+        #[serde(with = "crate::source::stored")]
+        script: Text,
+        executable: String,
+    },
 }
 
 impl Command {
@@ -136,16 +147,19 @@ impl Command {
 }
 
 /// What a command (or the shell behind another effect) said.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// Exit status, 128 + N for a signal.
     pub status: i32,
+    #[serde(with = "crate::source::stored")]
     pub stdout: Vec<u8>,
+    #[serde(with = "crate::source::stored")]
     pub stderr: Vec<u8>,
     pub duration: Duration,
     /// The host's clock when it began, seconds since the epoch, where measured.
     pub started: Option<f64>,
     /// What is at the effect's `path` (not followed) after a file effect; `None` where nothing is.
+    #[serde(skip)]
     pub stat: Option<Arc<Stat>>,
 }
 

@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod node;
 pub mod python_re;
 pub mod span;
+pub mod stored;
 pub mod val;
 pub mod yaml;
 

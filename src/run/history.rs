@@ -1,0 +1,221 @@
+//! What stands of a run, read from its records.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use super::record::{Begun, Done, Ended, Intent, Record, Recorded, Status};
+
+/// A run as its journal tells it, up to its last record.
+#[derive(Debug, Default)]
+pub struct History {
+    pub begun: Option<Box<Begun>>,
+    pub answers: HashMap<String, Option<super::seal::Sealed>>,
+    /// In the order applied; those that were taken back are not among them.
+    pub steps: Vec<Step>,
+    /// By Instance id; the last one counts.
+    pub outcomes: IndexMap<String, Recorded>,
+    pub hosts: Vec<String>,
+    pub ending: Option<Ended>,
+    /// Who said that it stays as it is, when and why.
+    pub abandoned: Option<(String, String, String)>,
+    /// Somebody began to go back.
+    pub going_back: bool,
+    /// When the last record that tells a time was written.
+    pub last_at: String,
+    /// What could not be taken back: label and why.
+    pub not_undone: Vec<(String, String)>,
+    /// Host and path of transactions that were taken back; `true`: to their end.
+    undone: Vec<(String, String, bool)>,
+}
+
+/// A Step that was applied, or may have been.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub intent: Intent,
+    /// `None`: the program died before it knew.
+    pub done: Option<Done>,
+}
+
+/// What a run is in, for people and for the next command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Came to its end.
+    Finished,
+    Failed,
+    /// Ended by Ctrl-C.
+    Interrupted,
+    /// Its program died.
+    Cut,
+    RolledBack,
+    /// Going back was begun and is not at its end.
+    HalfRolledBack,
+    Abandoned,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Finished => "finished",
+            State::Failed => "failed",
+            State::Interrupted => "interrupted",
+            State::Cut => "cut",
+            State::RolledBack => "rolled back",
+            State::HalfRolledBack => "half rolled back",
+            State::Abandoned => "abandoned",
+        }
+    }
+}
+
+impl History {
+    pub fn of(records: Vec<Record>) -> History {
+        let mut history = History::default();
+        records.into_iter().for_each(|record| history.add(record));
+        history
+    }
+
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::Begun(begun) => {
+                self.last_at = begun.at.clone();
+                self.begun = Some(begun);
+            }
+            Record::Answered { name, value } => {
+                self.answers.insert(name, value);
+            }
+            Record::Play { hosts, .. } => {
+                for host in hosts {
+                    if !self.hosts.contains(&host) {
+                        self.hosts.push(host);
+                    }
+                }
+            }
+            Record::Intent(intent) => {
+                self.last_at = intent.at.clone();
+                self.outcomes.shift_remove(&intent.step.instance);
+                self.steps.push(Step { intent: *intent, done: None });
+            }
+            Record::Done(done) => {
+                self.last_at = done.at.clone();
+                if let Some(step) = self.steps.iter_mut().rev().find(|s| s.intent.step == done.step) {
+                    step.done = Some(done);
+                }
+            }
+            Record::Outcome(outcome) => {
+                self.last_at = outcome.at.clone();
+                self.outcomes.insert(outcome.instance.clone(), *outcome);
+            }
+            Record::Undoing { below, host } => self.undone.push((host, below, false)),
+            Record::Undone { step, label, error } => match error {
+                None => self.steps.retain(|s| s.intent.step != step),
+                Some(why) => self.not_undone.push((label, why)),
+            },
+            Record::Void { below, host } => {
+                self.steps.retain(|s| !(s.intent.host == host && is_below(&s.intent.step.instance, &below)));
+                self.undone.retain(|(h, b, _)| !(*h == host && *b == below));
+                self.undone.push((host, below, true));
+            }
+            Record::Continued { at, back, .. } => {
+                self.last_at = at;
+                self.going_back = back;
+                if !back {
+                    self.forget_undone();
+                    self.forget_failures();
+                }
+                self.ending = None;
+                self.not_undone.clear();
+            }
+            Record::Ended { at, ending } => {
+                self.last_at = at;
+                self.ending = Some(ending);
+            }
+            Record::Abandoned { at, by, reason } => {
+                self.last_at = at.clone();
+                self.abandoned = Some((at, by, reason));
+            }
+        }
+    }
+
+    /// Of a transaction that was taken back no Outcome is true any more: it begins anew. Only where
+    /// the program died in what comes after it (`rescue`), that is gone on with.
+    fn forget_undone(&mut self) {
+        let ended = self.ending.is_some();
+        for (host, below, whole) in std::mem::take(&mut self.undone) {
+            let is_its = |o: &Recorded| o.host == host && is_below(&o.instance, &below);
+            let rescued = |o: &Recorded| o.status == Status::Failed && !o.stands;
+            let in_rescue = whole && !ended && self.outcomes.values().any(|o| is_its(o) && rescued(o));
+            if !in_rescue {
+                self.outcomes.retain(|_, o| !is_its(o));
+            }
+        }
+    }
+
+    /// Failures are tried again: what a host came to after its first one is as if it never was, save
+    /// the effects.
+    fn forget_failures(&mut self) {
+        let mut failed: Vec<String> = Vec::new();
+        self.outcomes.retain(|_, outcome| {
+            if outcome.stands && !failed.contains(&outcome.host) {
+                failed.push(outcome.host.clone());
+            }
+            !failed.contains(&outcome.host)
+        });
+    }
+
+    /// Steps of one Instance, in order.
+    pub fn steps_of<'h>(&'h self, instance: &'h str) -> impl Iterator<Item = &'h Step> {
+        self.steps.iter().filter(move |s| s.intent.step.instance == instance)
+    }
+
+    /// The Step of this Instance whose end isn't known, if its Outcome isn't either.
+    pub fn cut<'h>(&'h self, instance: &'h str) -> Option<&'h Step> {
+        if self.outcomes.contains_key(instance) {
+            return None;
+        }
+        self.steps_of(instance).last()
+    }
+
+    /// Every Instance that was begun and has no Outcome: its last Step.
+    pub fn unfinished(&self) -> Vec<&Step> {
+        let mut last: IndexMap<&str, &Step> = IndexMap::new();
+        for step in &self.steps {
+            last.insert(&step.intent.step.instance, step);
+        }
+        last.into_values().filter(|s| !self.outcomes.contains_key(&s.intent.step.instance)).collect()
+    }
+
+    /// The next attempt's number of an Instance.
+    pub fn next_attempt(&self, instance: &str) -> u32 {
+        self.steps_of(instance).map(|s| s.intent.step.attempt).max().unwrap_or(0) + 1
+    }
+
+    pub fn state(&self) -> State {
+        if self.abandoned.is_some() {
+            return State::Abandoned;
+        }
+        match self.ending {
+            Some(Ended::RolledBack) => State::RolledBack,
+            Some(Ended::NotRolledBack) => State::HalfRolledBack,
+            _ if self.going_back => State::HalfRolledBack,
+            Some(Ended::Fine) => State::Finished,
+            Some(Ended::Failed) => State::Failed,
+            Some(Ended::Interrupted) => State::Interrupted,
+            None => State::Cut,
+        }
+    }
+
+    /// Whether hosts were left between two states, so that no other run of the same playbook may
+    /// begin on them.
+    pub fn is_open(&self) -> bool {
+        match self.state() {
+            State::Cut | State::Interrupted | State::HalfRolledBack => !self.steps.is_empty(),
+            State::Failed => !self.unfinished().is_empty(),
+            State::Finished | State::RolledBack | State::Abandoned => false,
+        }
+    }
+}
+
+/// Whether an Instance stands below a path: the path is a part of its own, not of a word.
+fn is_below(instance: &str, path: &str) -> bool {
+    instance.strip_prefix(path).is_some_and(|rest| rest.starts_with(['/', '@']))
+}

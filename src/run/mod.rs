@@ -1,0 +1,8 @@
+//! What is kept of a run: its journal, what stands of it, where it is.
+
+pub mod history;
+pub mod journal;
+pub mod record;
+pub mod recorder;
+pub mod seal;
+pub mod store;

@@ -1,0 +1,72 @@
+//! Writes the journal of a run, and keeps what it may keep of values.
+
+use std::sync::{Mutex, MutexGuard};
+
+use serde::Serialize;
+
+use crate::secret::Error;
+
+use super::journal::{Journal, Sync};
+use super::record::Record;
+use super::seal::{Seal, Sealed};
+
+/// Told of each line, once it is in the file.
+pub type Mirror = Box<dyn Fn(&str, Sync) + Send + std::marker::Sync>;
+
+/// The open journal of a run.
+pub struct Recorder {
+    pub run: String,
+    journal: Mutex<Journal>,
+    seal: Option<Seal>,
+    mirror: Option<Mirror>,
+}
+
+impl Recorder {
+    pub fn new(run: String, journal: Journal, seal: Option<Seal>) -> Recorder {
+        Recorder { run, journal: Mutex::new(journal), seal, mirror: None }
+    }
+
+    pub fn mirrored(self, mirror: Mirror) -> Recorder {
+        Recorder { mirror: Some(mirror), ..self }
+    }
+
+    /// # Errors
+    /// It could not be written: the Step that it speaks of must not be applied.
+    pub fn write(&self, record: &Record, sync: Sync) -> Result<(), Error> {
+        let line = self.journal().append(record, sync).map_err(|e| {
+            Error::new(crate::secret::ErrorKind::Io, format!("the journal of run {} can't be written: {e}", self.run))
+                .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
+        })?;
+        if let Some(mirror) = &self.mirror {
+            mirror(&line, sync);
+        }
+        Ok(())
+    }
+
+    /// `None` where the run has no key.
+    ///
+    /// # Errors
+    /// Encryption fails.
+    pub fn seal<T: Serialize>(&self, value: &T) -> Result<Option<Sealed>, Error> {
+        self.seal.as_ref().map(|seal| seal.seal(value)).transpose()
+    }
+
+    /// Stands for a value in an id: equal values have equal fingerprints within a run, and nobody
+    /// without its key learns anything from it.
+    pub fn fingerprint(&self, bytes: &[u8]) -> String {
+        self.seal.as_ref().map_or_else(String::new, |seal| seal.fingerprint(bytes))
+    }
+
+    pub fn key(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Now, as journals write it: local time with its offset, to the millisecond.
+pub fn now() -> String {
+    chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false)
+}
