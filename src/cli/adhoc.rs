@@ -89,7 +89,7 @@ impl AdHoc {
                 .error_line(crate::report::Paint::Warning, "[WARNING]: No hosts matched, nothing to do");
             return Ok(0);
         }
-        session.run(outputs, false)
+        session.run(outputs, false, None)
     }
 
     /// The play, as YAML that says the same.

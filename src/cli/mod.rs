@@ -7,6 +7,10 @@ mod hosts;
 mod inventory;
 mod lint;
 mod playbook;
+mod resume;
+mod rollback;
+mod run_log;
+mod runs;
 mod secret;
 mod session;
 mod setup;
@@ -25,7 +29,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         .first()
         .map(|name| Path::new(name).file_name().unwrap_or_default().to_string_lossy().into_owned());
     let code = match called.as_deref() {
-        Some("ansible-playbook") => run_parsed::<playbook::Playbook>(args),
+        Some("ansible-playbook") => playbook(args, true),
         Some("ansible-inventory") => run_parsed::<inventory::Inventory>(args),
         Some("ansible-vault") => run_parsed::<vault::Vault>(args),
         Some("ansible") => run_parsed::<adhoc::AdHoc>(args),
@@ -49,8 +53,12 @@ pub trait Command: Parser {
 }
 
 fn run_parsed<C: Command>(args: Vec<OsString>) -> u8 {
+    parsed(args, C::run)
+}
+
+fn parsed<C: Command>(args: Vec<OsString>, run: impl FnOnce(C) -> u8) -> u8 {
     match C::try_parse_from(args) {
-        Ok(command) => command.run(),
+        Ok(command) => run(command),
         Err(error) => {
             // Help and versions are no errors; clap knows to which stream each goes.
             let code = if error.use_stderr() { C::USAGE_ERROR } else { 0 };
@@ -74,13 +82,25 @@ fn ours(args: Vec<OsString>) -> u8 {
         rest
     };
     match first.as_str() {
-        "run" => run_parsed::<playbook::Playbook>(rest()),
+        "run" => playbook(rest(), false),
+        "resume" => run_parsed::<resume::Resume>(rest()),
+        "rollback" => run_parsed::<rollback::Rollback>(rest()),
+        "runs" => run_parsed::<runs::Runs>(rest()),
         "doc" => run_parsed::<doc::Doc>(rest()),
         "adhoc" => run_parsed::<adhoc::AdHoc>(rest()),
         "lint" => run_parsed::<lint::Lint>(rest()),
         "secret" => run_parsed::<secret::SecretCommand>(rest()),
         "inventory" => run_parsed::<inventory::Inventory>(rest()),
         "vault" => run_parsed::<vault::Vault>(rest()),
-        _ => run_parsed::<playbook::Playbook>(args),
+        _ => playbook(args, false),
     }
+}
+
+fn playbook(args: Vec<OsString>, as_ansible: bool) -> u8 {
+    let command = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    parsed(args, |mut parsed: playbook::Playbook| {
+        parsed.as_ansible = as_ansible;
+        parsed.command = command;
+        parsed.run()
+    })
 }

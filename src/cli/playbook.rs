@@ -1,17 +1,21 @@
 //! `seqn-play PLAYBOOK…`: ansible-playbook's flags, meaning what they mean there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Parser;
 
 use crate::engine::Options;
+use crate::engine::log::{AtCut, Log};
 use crate::playbook::{Item, Playbook as Loaded};
-use crate::report::{Format, Paint, Screen};
+use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
+use crate::run::store::Held;
 use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
 use super::hosts::HostOptions;
+use super::run_log::{self, Open, RunFlags};
 use super::session::Session;
 use super::setup::{self, Common, Outputs};
 
@@ -60,15 +64,57 @@ pub struct Playbook {
     #[arg(long)]
     syntax_check: bool,
 
+    #[command(flatten)]
+    flags: RunFlags,
     /// text (Ansible's lines) or json (an event a line)
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+
+    /// Answers to Ansible's name: as there, nothing is kept of a run.
+    #[arg(skip)]
+    pub as_ansible: bool,
+    /// A run that is gone on with.
+    #[arg(skip)]
+    pub going_on: Option<GoingOn>,
+    /// As typed, without the program's name.
+    #[arg(skip)]
+    pub command: Vec<String>,
+}
+
+/// How a run is gone on with.
+pub struct GoingOn {
+    pub open: Open,
+    pub at_cut: AtCut,
+    pub by: String,
+    pub changed_playbook: bool,
+    pub new_secrets: bool,
+}
+
+impl std::fmt::Debug for GoingOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.open.recorder.run)
+    }
 }
 
 impl Command for Playbook {
     fn run(self) -> u8 {
         let outputs = Outputs::new(self.output, self.hosts.shown());
-        match self.prepare_and_run(&outputs) {
+        self.run_with(&outputs)
+    }
+}
+
+impl Playbook {
+    pub fn shown(&self) -> ReportSettings {
+        self.hosts.shown()
+    }
+
+    /// More identities than the command line names.
+    pub fn take_identities(&mut self, more: &[PathBuf]) {
+        self.common.age_identity.extend(more.iter().cloned());
+    }
+
+    pub fn run_with(mut self, outputs: &Outputs) -> u8 {
+        match self.prepare_and_run(outputs) {
             Ok(code) => code,
             Err(problems) => {
                 outputs.problems(problems);
@@ -79,7 +125,7 @@ impl Command for Playbook {
 }
 
 impl Playbook {
-    fn prepare_and_run(&self, outputs: &Outputs) -> Result<u8, Diagnostics> {
+    fn prepare_and_run(&mut self, outputs: &Outputs) -> Result<u8, Diagnostics> {
         let cwd = setup::cwd()?;
         let files =
             self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
@@ -93,7 +139,63 @@ impl Playbook {
             }
             return Ok(0);
         }
-        session.run(outputs, true)
+        // While it is held, nobody else goes on with the run.
+        let (log, _held) = match self.open_run(&cwd, &session, outputs)? {
+            Some((log, held)) => (Some(log), Some(held)),
+            None => (None, None),
+        };
+        session.run(outputs, true, log)
+    }
+
+    /// The journal of the run, new or gone on with.
+    fn open_run(
+        &mut self,
+        cwd: &Path,
+        session: &Session,
+        outputs: &Outputs,
+    ) -> Result<Option<(Log, Held)>, Diagnostics> {
+        let wrong = |e: crate::secret::Error| Diagnostics(vec![setup::secret_problem(&e)]);
+        let shown = |path: &Path| path.strip_prefix(cwd).unwrap_or(path).display().to_string();
+        let sources = session.loader.sources();
+        let sources: BTreeMap<String, String> =
+            sources.iter().map(|(path, sum)| (shown(path), sum.clone())).collect();
+        let redactor = outputs.redactor.clone();
+        if let Some(going) = self.going_on.take() {
+            let GoingOn { mut open, at_cut, by, changed_playbook, new_secrets } = going;
+            let begun = open.past.as_ref().and_then(|past| past.begun.clone());
+            let changed = changed_files(&begun.map(|b| b.sources).unwrap_or_default(), &sources);
+            if !changed.is_empty() && !changed_playbook {
+                return Err(wrong(
+                    crate::secret::Error::refused(format!(
+                        "the playbook is not the one that run {} began with: {}",
+                        open.recorder.run,
+                        changed.join(", ")
+                    ))
+                    .help("look at what changed; --changed-playbook goes on all the same"),
+                ));
+            }
+            open.go_on(false, by).map_err(wrong)?;
+            if let Some(past) = open.past.as_mut().filter(|_| new_secrets) {
+                past.forget_secrets();
+            }
+            let Open { recorder, past, held } = open;
+            return Ok(Some((Log::new(recorder, past, at_cut, redactor), held)));
+        }
+        if self.as_ansible || session.options.check {
+            return Ok(None);
+        }
+        let new = run_log::New {
+            flags: &self.flags,
+            cwd,
+            command: &self.command,
+            playbooks: session.playbooks.iter().map(|(file, _)| shown(file)).collect(),
+            inventory: self.common.inventory.clone(),
+            sources,
+            hosts: session.hosts(),
+            identities: &session.opened.keys.age,
+        };
+        let Open { recorder, held, .. } = run_log::begin(&new, outputs)?;
+        Ok(Some((Log::new(recorder, None, AtCut::Ask, redactor), held)))
     }
 
     fn options(&self) -> Result<Options, Diagnostics> {
@@ -155,6 +257,17 @@ impl Playbook {
             }
         }
     }
+}
+
+/// Files that are others than then, each with what became of it.
+fn changed_files(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let changed = then.iter().filter_map(|(file, sum)| match now.get(file) {
+        None => Some(format!("{file} is gone")),
+        Some(other) if other != sum => Some(format!("{file} was changed")),
+        Some(_) => None,
+    });
+    let new = now.keys().filter(|file| !then.contains_key(*file)).map(|file| format!("{file} is new"));
+    changed.chain(new).collect()
 }
 
 /// As given, or in `playbooks/`, with or without `.yml`.

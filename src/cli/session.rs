@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::engine::event::{Event, Sink};
 use crate::engine::language::{Registries, render_known};
+use crate::engine::log::Log;
 use crate::engine::{Ending, Engine, Interrupt, Options, Parts};
 use crate::playbook::{Loader, Play, Playbook};
 use crate::remote::Connections;
 use crate::report::Paint;
+use crate::run::record::Ended;
 use crate::source::{Diagnostic, Diagnostics, Text, Val};
 use crate::template::Templar;
 use crate::vars::{Settings, Variables, Vault};
@@ -23,9 +25,9 @@ pub struct Session {
     pub variables: Arc<Variables>,
     pub playbooks: Vec<(PathBuf, Playbook)>,
     templar: Arc<Templar>,
-    loader: Arc<Loader>,
+    pub loader: Arc<Loader>,
     vault: Vault,
-    opened: Opened,
+    pub opened: Opened,
     identities: Vec<Text>,
 }
 
@@ -73,6 +75,25 @@ impl Session {
         Ok(Session { options, variables, playbooks, templar, loader, vault, opened, identities })
     }
 
+    /// Hosts that the plays name; all of them where a name is known only later.
+    pub fn hosts(&self) -> Vec<String> {
+        let inventory = self.variables.inventory();
+        let mut hosts: Vec<String> = Vec::new();
+        for play in self.playbooks.iter().flat_map(|(_, playbook)| &playbook.plays) {
+            let literal = !play.hosts.iter().any(Text::is_template);
+            let patterns: Vec<String> = match literal {
+                true => play.hosts.iter().map(|h| h.as_str().to_string()).collect(),
+                false => vec!["all".into()],
+            };
+            if let Ok(selection) = inventory.select(&patterns, self.options.limit.as_ref()) {
+                hosts.extend(selection.hosts.iter().map(ToString::to_string));
+            }
+        }
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
     /// Tags as far as they are known before the run, each once, sorted.
     pub fn tags(&self, play: &Play, tags: &[Text]) -> Vec<String> {
         let mut names = Vec::new();
@@ -93,18 +114,14 @@ impl Session {
     ///
     /// # Errors
     /// This machine gives no threads.
-    pub fn run(self, outputs: &Outputs, recap: bool) -> Result<u8, Diagnostics> {
-        let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
-        else {
-            let why = "can't start threads on this machine";
-            return Err(Diagnostics(vec![Diagnostic::global("runtime", why)]));
-        };
-        let code = runtime.block_on(self.run_in(outputs, recap));
+    pub fn run(self, outputs: &Outputs, recap: bool, log: Option<Log>) -> Result<u8, Diagnostics> {
+        let runtime = setup::runtime()?;
+        let code = runtime.block_on(self.run_in(outputs, recap, log));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         Ok(code)
     }
 
-    async fn run_in(self, outputs: &Outputs, recap: bool) -> u8 {
+    async fn run_in(self, outputs: &Outputs, recap: bool, log: Option<Log>) -> u8 {
         let connections = Arc::new(Connections::new());
         if self.options.verbosity >= 3 {
             let sink = outputs.sink.clone();
@@ -134,6 +151,7 @@ impl Session {
             sink: outputs.sink.clone(),
             console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),
             interrupt: interrupt.clone(),
+            log,
         });
         let mut stopped = false;
         let running = run_all(&engine, &self.playbooks, outputs);
@@ -154,8 +172,28 @@ impl Session {
                 "Interrupted. What is reported above was done (or undone, where it says so); nothing after it was begun.",
             );
         }
+        if !stopped && let Some(log) = &engine.log {
+            tell_end(log, ending, outputs);
+        }
         connections.close().await;
         if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() }
+    }
+}
+
+/// Writes how the run ended, and tells how to go on from there.
+fn tell_end(log: &Log, ending: Ending, outputs: &Outputs) {
+    let ended = match ending {
+        Ending::Fine => Ended::Fine,
+        Ending::Interrupted => Ended::Interrupted,
+        Ending::Failed | Ending::Unreachable | Ending::Error => Ended::Failed,
+    };
+    if let Err(why) = log.ended(ended) {
+        outputs.screen.error_line(Paint::Failed, &why.message);
+    }
+    if ended != Ended::Fine && log.has_touched() && log.recorder.key().is_some() {
+        let id = &log.recorder.run;
+        let how = format!("Go on from here: seqn-play resume {id}. Go back: seqn-play rollback {id}.");
+        outputs.screen.error_line(Paint::Warning, &how);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::source::args::parse_bool;
 use crate::source::{Diagnostic, Diagnostics, Text};
 use crate::vars::Vault;
 
-use super::console::ask_password;
+use super::console::{TerminalConsole, ask_password};
 
 /// Flags that name inventories, variables and keys.
 #[derive(Debug, Args)]
@@ -126,6 +126,11 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    /// The operator's terminal.
+    pub fn console(&self) -> TerminalConsole {
+        TerminalConsole { screen: self.screen.clone() }
+    }
+
     pub fn new(format: Format, settings: Settings) -> Outputs {
         let redactor = Arc::new(Redactor::new());
         let screen = Arc::new(Screen::standard(redactor.clone()));
@@ -157,6 +162,17 @@ pub fn complain(message: &str) {
 pub fn cwd() -> Result<PathBuf, Diagnostics> {
     std::env::current_dir().map_err(|e| {
         Diagnostics(vec![Diagnostic::global("cwd", format!("the working directory can't be read: {e}"))])
+    })
+}
+
+/// Two threads are plenty: a run waits for its hosts.
+///
+/// # Errors
+/// This machine gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Diagnostics> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| {
+        let why = format!("can't start threads on this machine: {e}");
+        Diagnostics(vec![Diagnostic::global("runtime", why)])
     })
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition};
+use crate::module::control::Console;
+use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition, Undo};
 use crate::module::{Failure, Plan, Step, StepKind, Where};
-use crate::remote::{Content, Effect, Output, Target};
+use crate::remote::{Content, Effect, Output, RemoteError, RemoteErrorKind, Target};
+use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
-use super::undo::{Applied, inverse_of};
+use super::log::{AtCut, StepLog};
+use super::undo::{Applied, Back, inverse_of};
 
 /// Larger files are neither diffed nor kept for undo in memory. Bytes.
 pub const KEPT_CONTENT: u64 = 1 << 20;
@@ -20,6 +23,10 @@ pub struct Applier<'a> {
     pub diff: bool,
     /// Inverses are wanted: the task stands in a transaction.
     pub keep_undo: bool,
+    /// Where Steps are written down.
+    pub log: Option<StepLog<'a>>,
+    /// Decides about an effect that was cut and can't be observed.
+    pub console: &'a dyn Console,
 }
 
 /// What applying a Plan came to.
@@ -42,6 +49,9 @@ impl Applier<'_> {
     pub async fn apply(&self, plan: Plan) -> (Done, Result<(), Failure>) {
         let mut done = Done::default();
         let result = self.run(plan, &mut done).await;
+        // What happened before the run was cut is this Instance's change all the same.
+        let happened = self.log.as_ref().is_some_and(|log| !log.earlier.is_empty());
+        done.changed |= happened && result.is_ok();
         (done, result)
     }
 
@@ -119,19 +129,71 @@ impl Applier<'_> {
             target.assume(&step.effect);
             return Ok(Output::default());
         }
-        let inverse = match self.keep_undo {
-            true => Some(inverse_of(&step, target).await?),
-            false => None,
-        };
-        let output = target.apply(&step.effect).await.map_err(|e| {
-            let mut failure = Failure::from(e);
-            failure.message = format!("could not {}: {}", step.label, failure.message);
-            failure
-        })?;
-        if let Some(inverse) = inverse {
-            done.applied.push(Applied::new(step, target.clone(), inverse, &output));
+        let log = self.log.as_ref().filter(|_| !matches!(step.kind, StepKind::Passing));
+        if !self.keep_undo && log.is_none() {
+            return target.apply(&step.effect).await.map_err(|e| could_not(&step, e));
         }
-        Ok(output)
+        if let Some(log) = log
+            && let Some(output) = self.before_the_cut(log, &step).await?
+        {
+            return Ok(output);
+        }
+        let back = inverse_of(&step, target).await?;
+        let id = log.map(|log| log.intend(&step, &back)).transpose()?;
+        let applied = target.apply(&step.effect).await;
+        let back = match (&step.kind, &applied) {
+            (StepKind::Stateful(Undo::FromOutput(inverse)), Ok(output)) => {
+                inverse(output).map_or(Back::Nothing, |effect| Back::Effects(vec![effect]))
+            }
+            _ => back,
+        };
+        if let (Some(log), Some(id), Ok(output)) = (log, &id, &applied) {
+            log.done(id, &step, output, &back)?;
+        }
+        // Whoever lost the connection doesn't know whether it happened.
+        let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
+        if self.keep_undo && (applied.is_ok() || maybe) {
+            let steps = id.into_iter().collect();
+            done.applied.push(Applied { label: step.label.clone(), target: target.clone(), back, steps });
+        }
+        applied.map_err(|e| could_not(&step, e))
+    }
+
+    /// What a Step said before the run was cut, if it must not be applied again.
+    async fn before_the_cut(&self, log: &StepLog<'_>, step: &Step) -> Result<Option<Output>, Failure> {
+        if let Some(output) = log.said_before(step)? {
+            return Ok(Some(output));
+        }
+        log.check_unchanged(step)?;
+        match log.cut_at(step) {
+            Some(cut) if cut.intent.nature == Nature::Unobservable => {}
+            _ => return Ok(None),
+        }
+        let happened = match log.log.at_cut {
+            AtCut::Happened => true,
+            AtCut::Repeat => false,
+            AtCut::Ask => self.ask_whether_happened(log, step).await?,
+        };
+        Ok(happened.then(Output::default))
+    }
+
+    async fn ask_whether_happened(&self, log: &StepLog<'_>, step: &Step) -> Result<bool, Failure> {
+        let question = format!(
+            "The run was cut while `{}` ran on {} (task {:?}), and nothing on the host tells whether it happened.\n\
+             (h)appened, go on after it / (r)epeat it / (s)top here: ",
+            step.label, log.target, log.task
+        );
+        match self.console.ask(&question, true).await.as_deref().map(str::trim) {
+            Some("h" | "happened") => Ok(true),
+            Some("r" | "repeat") => Ok(false),
+            _ => Err(Failure::new(format!(
+                "the run was cut while `{}` ran, and nothing on the host tells whether it happened",
+                step.label
+            ))
+            .help(
+                "look there, then resume with --cut=happened (go on after it) or --cut=repeat (do it again)",
+            )),
+        }
     }
 
     async fn observe(&self, postcondition: Postcondition) -> Result<(), Failure> {
@@ -140,6 +202,12 @@ impl Applier<'_> {
             Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
         })
     }
+}
+
+fn could_not(step: &Step, why: RemoteError) -> Failure {
+    let mut failure = Failure::from(why);
+    failure.message = format!("could not {}: {}", step.label, failure.message);
+    failure
 }
 
 /// Before and after of a file write. What is Secret is not shown at all; what merely holds known

@@ -19,11 +19,13 @@ pub struct Outcome {
     pub duration: Duration,
     /// Check mode could promise neither ok nor changed; why.
     pub unknown: Option<String>,
+    /// It came to this before the run was gone on with; nothing was done for it now.
+    pub recalled: bool,
 }
 
 impl Outcome {
     pub fn new(status: Status, result: Map) -> Outcome {
-        Outcome { status, result, diff: Vec::new(), duration: Duration::ZERO, unknown: None }
+        Outcome { status, result, diff: Vec::new(), duration: Duration::ZERO, unknown: None, recalled: false }
     }
 
     pub fn failed(message: impl Into<Val>) -> Outcome {

@@ -56,7 +56,7 @@ impl PlayRun<'_> {
     /// Runs what was notified on these hosts.
     pub async fn flush_handlers(&self, hosts: &[HostName], frame: &Frame) -> Failures {
         let mut failures = Failures::new();
-        let frame = Frame { handlers: true, role: None, ..frame.clone() };
+        let frame = Frame { handlers: true, role: None, site: self.next_flush(frame), ..frame.clone() };
         let mut index = 0;
         while let Some(handler) = self.handlers().get(index).cloned() {
             let waiting: Vec<HostName> = {

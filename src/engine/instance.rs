@@ -1,6 +1,7 @@
 //! One task on one host: loop, conditions, retries, Outcome.
 
 mod execute;
+mod recording;
 mod rendering;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Instance<'a> {
     pub task: &'a Task,
     pub label: &'a Arc<TaskLabel>,
     pub host: HostName,
+    /// Names it within the run, the same one when the run is gone on with; an item adds to it.
+    pub id: String,
     pub frame: &'a Frame,
     pub layers: &'a Layers,
     pub search: &'a [PathBuf],
@@ -49,6 +52,11 @@ pub struct Finished {
 /// State of one Instance while it runs.
 struct Work {
     scope: Scope,
+    /// The Instance's id with the loop item that it is at.
+    id: String,
+    attempt: u32,
+    /// Arguments of a module that acts on the run, as rendered.
+    args: Option<Val>,
     delegate: Option<String>,
     no_log: bool,
     inclusions: Vec<Inclusion>,
@@ -61,6 +69,9 @@ impl Instance<'_> {
         let began = Instant::now();
         let mut work = Work {
             scope: self.run.scope(&self.host, self.layers),
+            id: self.id.clone(),
+            attempt: 1,
+            args: None,
             delegate: None,
             no_log: false,
             inclusions: Vec::new(),
@@ -100,7 +111,7 @@ impl Instance<'_> {
     async fn whole(&self, work: &mut Work) -> Result<(Outcome, bool), Failure> {
         match &self.task.loop_ {
             None => {
-                let outcome = self.item(work).await?;
+                let outcome = self.recorded_item(work).await?;
                 Ok((outcome, false))
             }
             Some(_) => Ok((self.looped(work).await?, true)),
@@ -155,11 +166,9 @@ impl Instance<'_> {
                 scope.set_loop("ansible_loop", super::loops::extended(&items, index, all_items));
             }
             work.scope = scope;
+            work.id = self.item_id(index, item);
             let began = Instant::now();
-            let mut outcome = match self.item(work).await {
-                Ok(outcome) => outcome,
-                Err(failure) => self.failed(failure),
-            };
+            let mut outcome = self.recorded_item(work).await?;
             outcome.duration = began.elapsed();
             put(&mut outcome.result, &loop_var, item.clone());
             put(&mut outcome.result, "ansible_loop_var", loop_var.as_str());
@@ -241,11 +250,14 @@ impl Instance<'_> {
         Outcome { result: censored, diff: Vec::new(), ..outcome.clone() }
     }
 
-    /// One item (or the whole task without a loop): conditions, then attempts.
+    /// One item (or the whole task without a loop), conditions and attempts.
     async fn item(&self, work: &mut Work) -> Result<Outcome, Failure> {
         // A broken no_log hides rather than shows.
         work.no_log = true;
         work.no_log = self.boolean(&work.scope, &self.task.keywords.no_log, false)?;
+        if let Some(outcome) = self.recalled(work).await? {
+            return Ok(outcome);
+        }
         if let Some(skipped) = self.unmet_condition(&work.scope)? {
             return Ok(skipped);
         }
@@ -318,6 +330,7 @@ impl Instance<'_> {
         let last = if wants_retry { retries + 1 } else { 1 };
         let delay = self.number(&work.scope, &task.delay, 5.0)?.max(0.0);
         let mut attempt = 1;
+        work.attempt = 1;
         loop {
             let mut outcome = match self.attempt(work, call).await {
                 Ok(outcome) => outcome,
@@ -364,6 +377,7 @@ impl Instance<'_> {
                 return Ok(outcome);
             }
             attempt += 1;
+            work.attempt += 1;
         }
     }
 

@@ -7,7 +7,7 @@ use crate::playbook::{ModuleCall, Task};
 use crate::source::Val;
 
 use super::event::{Event, Outcome, Status, TaskLabel};
-use super::instance::{Instance, put};
+use super::instance::put;
 use super::play::PlayRun;
 use super::stats::Taken;
 use super::strategy::{Failures, Frame};
@@ -145,16 +145,7 @@ impl PlayRun<'_> {
         hosts
             .iter()
             .filter(|host| {
-                let instance = Instance {
-                    run: self,
-                    task,
-                    label: &label,
-                    host: (*host).clone(),
-                    frame,
-                    layers: &layers,
-                    search: &search,
-                    learners: vec![],
-                };
+                let instance = self.bystander(task, &label, host, frame, &layers, &search);
                 match instance.holds(&self.scope(host, &layers)) {
                     Ok(true) => true,
                     Ok(false) => {

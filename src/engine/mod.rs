@@ -11,9 +11,11 @@ mod handlers;
 mod include;
 mod instance;
 pub mod language;
+pub mod log;
 mod loops;
 mod meta;
 mod play;
+pub mod rollback;
 mod services;
 mod stats;
 mod strategy;
@@ -35,6 +37,12 @@ use crate::template::Templar;
 use crate::vars::{Variables, Vault};
 
 use event::{Event, Sink};
+use log::Log;
+use undo::Undone;
+
+use crate::run::journal::Sync;
+use crate::run::record::Record;
+
 pub use stats::Stats;
 
 /// What the command line says about how to run.
@@ -125,6 +133,8 @@ pub struct Engine {
     pub console: Arc<dyn Console>,
     pub interrupt: Interrupt,
     pub stats: Stats,
+    /// The journal; a run in check mode has none.
+    pub log: Option<Log>,
     progress: std::sync::Mutex<play::Progress>,
     overlays: std::sync::Mutex<std::collections::HashMap<String, Target>>,
     task_ids: AtomicUsize,
@@ -145,6 +155,7 @@ pub struct Parts {
     pub sink: Arc<dyn Sink>,
     pub console: Arc<dyn Console>,
     pub interrupt: Interrupt,
+    pub log: Option<Log>,
 }
 
 impl Engine {
@@ -164,6 +175,7 @@ impl Engine {
             console: parts.console,
             interrupt: parts.interrupt,
             stats: Stats::default(),
+            log: parts.log,
             progress: Default::default(),
             overlays: Default::default(),
             task_ids: AtomicUsize::new(0),
@@ -226,6 +238,30 @@ impl Engine {
         }
         let mut overlays = self.overlays.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         overlays.entry(key).or_insert_with(|| crate::remote::overlay(target)).clone()
+    }
+
+    /// Writes a record that no effect depends on. That the journal can't be written stops the run at
+    /// the next effect.
+    fn note(&self, record: &Record) {
+        if let Some(log) = &self.log
+            && let Err(why) = log.write(record, Sync::Now)
+        {
+            self.warn(why.message);
+        }
+    }
+
+    /// Tells and writes down that a Step was taken back; what went wrong, if it did.
+    fn undone(&self, host: &str, step: Undone) -> Option<String> {
+        for id in step.steps {
+            let (label, error) = (step.label.clone(), step.error.clone());
+            let error = error.map(|why| self.redactor.redact(&why).into_owned());
+            self.note(&Record::Undone { step: id, label, error });
+        }
+        let wrong = step.error.as_ref().map(|why| format!("{}: {why}", step.label));
+        if !step.label.is_empty() {
+            self.sink.send(Event::Undone { host: host.to_string(), label: step.label, error: step.error });
+        }
+        wrong
     }
 
     fn next_task_id(&self) -> usize {

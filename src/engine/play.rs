@@ -19,6 +19,8 @@ use super::services::RunHooks;
 use super::strategy::{Failures, Frame};
 use super::undo::Applied;
 use super::{Ending, Engine, Gathering};
+use crate::run::journal::Sync;
+use crate::run::record::Record;
 
 /// A play while it runs.
 pub struct PlayRun<'e> {
@@ -29,6 +31,8 @@ pub struct PlayRun<'e> {
     state: Mutex<State>,
     handlers: Mutex<Vec<Arc<Handler>>>,
     base: Mutex<Layers>,
+    /// Number of the play in the run, and of the batch in the play: what Instance ids begin with.
+    pub site: String,
 }
 
 /// What changes while a batch runs.
@@ -56,6 +60,8 @@ pub struct State {
     /// Steps in the order applied, as far as a transaction may need them.
     pub applied: HashMap<HostName, Vec<Applied>>,
     vars_files: HashMap<HostName, Arc<Map>>,
+    /// How often handlers were flushed.
+    flushes: usize,
 }
 
 impl State {
@@ -77,6 +83,8 @@ pub struct Progress {
     unreachable: IndexSet<HostName>,
     /// A whole batch failed, or one failure was everyone's: there are no later plays.
     pub over: bool,
+    /// How many plays have begun.
+    plays: usize,
 }
 
 impl Progress {
@@ -96,6 +104,7 @@ impl Progress {
 }
 
 pub async fn run(engine: &Engine, play: &Play) -> Ending {
+    engine.progress().plays += 1;
     match prepare(engine, play) {
         Ok(None) => Ending::Fine,
         Ok(Some((hosts, base))) => batches(engine, play, hosts, base).await,
@@ -145,10 +154,12 @@ fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers
         }
         None => patterns.join(","),
     };
-    engine.sink.send(Event::PlayStarted {
-        name: engine.redactor.redact(&name).into_owned(),
-        hosts: hosts.iter().map(ToString::to_string).collect(),
-    });
+    let name = engine.redactor.redact(&name).into_owned();
+    let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    if let Some(log) = &engine.log {
+        log.write(&Record::Play { name: name.clone(), hosts: names.clone() }, Sync::Later)?;
+    }
+    engine.sink.send(Event::PlayStarted { name, hosts: names });
     if hosts.is_empty() {
         engine.sink.send(Event::NoHosts { pattern: patterns.join(",") });
         return Ok(None);
@@ -201,6 +212,13 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
                 prompt.span
             )));
         }
+        if let Some(log) = &engine.log
+            && let Some(known) = log.answer(&prompt.name)?
+        {
+            engine.redactor.register_val(&known);
+            answers.insert(prompt.name.as_str().into(), known);
+            continue;
+        }
         let question = prompt.prompt.as_ref().map_or(prompt.name.clone(), |p| p.to_string());
         let shown = match &prompt.default {
             Some(default) if !prompt.private => format!("{question} [{}]: ", default.key_text()),
@@ -221,6 +239,9 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
             (None, None) => Val::from(""),
         };
         engine.redactor.register_val(&value);
+        if let Some(log) = &engine.log {
+            log.keep_answer(&prompt.name, &value)?;
+        }
         answers.insert(prompt.name.as_str().into(), value);
     }
     Ok(answers)
@@ -257,7 +278,9 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
     let mut rest = hosts.as_slice();
     let mut sizes = sizes.into_iter().peekable();
     let mut size = hosts.len();
+    let mut number = 0;
     while !rest.is_empty() {
+        number += 1;
         // The last size holds for the rest.
         size = sizes.next().unwrap_or(size).clamp(1, rest.len());
         let (batch, later) = rest.split_at(size);
@@ -272,6 +295,7 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
             state: Mutex::new(known),
             handlers: Mutex::new(play.handlers.clone()),
             base: Mutex::new(base.clone()),
+            site: format!("{}.{number}", engine.progress().plays),
         };
         run.run_batch().await;
         let state = run.state();
@@ -333,7 +357,7 @@ fn serial(engine: &Engine, play: &Play, scope: &Scope, count: usize) -> Result<V
 
 impl PlayRun<'_> {
     async fn run_batch(&self) {
-        let frame = Frame::default();
+        let frame = Frame { site: self.site.as_str().into(), ..Frame::default() };
         if let Some(facts) = self.facts_task() {
             let item = [Item::Task(Arc::new(facts))];
             let known = |h: &HostName| self.engine.variables.host_vars().has_gathered(h);
@@ -376,6 +400,13 @@ impl PlayRun<'_> {
         };
         let failed = self.flush_handlers(&hosts, frame).await;
         self.note_failed(&failed);
+    }
+
+    /// The site of a flush of handlers: a handler can run in each.
+    pub fn next_flush(&self, frame: &Frame) -> Arc<str> {
+        let mut state = self.state();
+        state.flushes += 1;
+        format!("{}/flush{}", frame.site, state.flushes).into()
     }
 
     /// A setting of the play or a task, which holds for all hosts alike. One that can't be used stops

@@ -11,10 +11,10 @@ use crate::inventory::HostName;
 use crate::playbook::{Block, BlockKind, Item};
 use crate::source::{Map, Val};
 
-use super::event::Event;
 use super::instance::put;
 use super::play::PlayRun;
-use super::undo::{self, RunTasks};
+use super::undo::{self, RunTasks, Undone};
+use crate::run::record::Record;
 
 /// Hosts that failed, each with the task and the result that did it.
 pub type Failures = IndexMap<HostName, FailedTask>;
@@ -35,7 +35,8 @@ struct OnHost<'r, 'e> {
 #[async_trait]
 impl RunTasks for OnHost<'_, '_> {
     async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String> {
-        let frame = Frame { rescuable: true, undoing: true, ..Frame::default() };
+        let site = format!("{}/undo", self.run.site).into();
+        let frame = Frame { rescuable: true, undoing: true, site, ..Frame::default() };
         let failed = self.run.items(tasks, std::slice::from_ref(&self.host), &frame).await;
         match failed.values().next() {
             None => Ok(()),
@@ -64,6 +65,8 @@ pub struct Frame {
     pub undoing: bool,
     /// Identity of the role whose tasks these are, for `meta: end_role`.
     pub role: Option<Arc<str>>,
+    /// What an Instance's id begins with: play, batch, includes around.
+    pub site: Arc<str>,
 }
 
 impl PlayRun<'_> {
@@ -119,9 +122,11 @@ impl PlayRun<'_> {
         let marks = self.open_transaction(block, &hosts);
         let mut failures = self.items(&block.body, &hosts, &body).await;
         if block.transaction {
+            let below = format!("{}/{}", frame.site, block.path);
+            let commit = Frame { site: format!("{below}/commit").into(), ..body.clone() };
             self.fail_cut(&hosts, &mut failures);
-            failures.extend(self.commit(&hosts, &failures, &body).await);
-            self.roll_back(&marks, &mut failures).await;
+            failures.extend(self.commit(&hosts, &failures, &commit).await);
+            self.roll_back(&marks, &below, &mut failures).await;
         }
         if !block.rescue.is_empty() && !failures.is_empty() {
             let rescued: Vec<HostName> = failures.keys().cloned().collect();
@@ -187,7 +192,7 @@ impl PlayRun<'_> {
     }
 
     /// Undoes what failed hosts applied since their mark.
-    async fn roll_back(&self, marks: &IndexMap<HostName, usize>, failures: &mut Failures) {
+    async fn roll_back(&self, marks: &IndexMap<HostName, usize>, below: &str, failures: &mut Failures) {
         let failed: Vec<HostName> = failures.keys().cloned().collect();
         for host in failed {
             let Some(mark) = marks.get(&host) else { continue };
@@ -201,15 +206,12 @@ impl PlayRun<'_> {
             };
             let mut failed_undo = Vec::new();
             let runner = OnHost { run: self, host: host.clone() };
-            for step in undo::undo(applied, &runner).await {
-                if let Some(why) = &step.error {
-                    failed_undo.push(format!("{}: {why}", step.label));
-                }
-                self.engine.sink.send(Event::Undone {
-                    host: host.to_string(),
-                    label: step.label,
-                    error: step.error,
-                });
+            let (below, name) = (below.to_string(), host.to_string());
+            self.engine.note(&Record::Undoing { below: below.clone(), host: name.clone() });
+            let mut told = |step: Undone| failed_undo.extend(self.engine.undone(&host, step));
+            undo::undo(applied, &runner, &mut told).await;
+            if failed_undo.is_empty() {
+                self.engine.note(&Record::Void { below, host: name });
             }
             if let Some(failed) = failures.get_mut(&host)
                 && let Some(result) = failed.result.as_map()

@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 use crate::inventory::HostName;
 use crate::module::control;
 use crate::playbook::{Action, Item, ModuleCall, RoleFiles, Task};
+use crate::source::stored::Stored;
 use crate::source::{Map, Text, Val};
 use crate::vars::{Layer, Layers};
 
@@ -98,6 +99,7 @@ impl PlayRun<'_> {
         }
         for (inclusion, items, who) in read {
             let mut inner = frame.clone();
+            inner.site = self.site_of(frame, task, &inclusion);
             inner.vars.extend(inclusion.vars);
             let who = standing(&who, &failures);
             if !who.is_empty() {
@@ -108,6 +110,18 @@ impl PlayRun<'_> {
             self.spread_failure(task, hosts, &mut failures, frame, &layers, &search, &label);
         }
         failures
+    }
+
+    /// Where included tasks stand: the include, what it included, for which item.
+    fn site_of(&self, frame: &Frame, task: &Task, inclusion: &Inclusion) -> Arc<str> {
+        let item = match (&self.engine.log, inclusion.vars.is_empty()) {
+            (Some(log), false) => {
+                let values: Vec<Val> = inclusion.vars.iter().map(|(_, v)| v.clone()).collect();
+                format!("#{}", log.recorder.fingerprint(values.store().to_string().as_bytes()))
+            }
+            _ => String::new(),
+        };
+        format!("{}/{}[{}{item}]", frame.site, task.path, inclusion.what()).into()
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -142,8 +156,18 @@ impl PlayRun<'_> {
                     false => vec![host.to_string()],
                 };
                 self.engine.sink.send(Event::InstanceStarted { task: label.clone(), host: host.to_string() });
-                let instance =
-                    Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners };
+                let id = format!("{}/{}@{host}", frame.site, task.path);
+                let instance = Instance {
+                    run: self,
+                    task,
+                    label,
+                    host: host.clone(),
+                    id,
+                    frame,
+                    layers,
+                    search,
+                    learners,
+                };
                 running.push(async move {
                     let finished = instance.finish().await;
                     (instance, finished)
@@ -270,8 +294,7 @@ impl PlayRun<'_> {
         let unreachable = hosts.iter().any(|h| self.state().unreachable.contains(h));
         let Some(first) = failures.values().next().cloned() else { return };
         let Some(host) = hosts.first() else { return };
-        let instance =
-            Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners: vec![] };
+        let instance = self.bystander(task, label, host, frame, layers, search);
         let scope = self.scope(host, layers);
         if instance.boolean(&scope, &task.keywords.any_errors_fatal, false).unwrap_or(false) {
             failures.extend(hosts.iter().map(|h| (h.clone(), first.clone())));
@@ -279,6 +302,20 @@ impl PlayRun<'_> {
                 self.state().stopped = true;
             }
         }
+    }
+
+    /// An Instance that only answers questions about its task: it is never run.
+    pub fn bystander<'i>(
+        &'i self,
+        task: &'i Task,
+        label: &'i Arc<TaskLabel>,
+        host: &HostName,
+        frame: &'i Frame,
+        layers: &'i Layers,
+        search: &'i [PathBuf],
+    ) -> Instance<'i> {
+        let (host, id) = (host.clone(), String::new());
+        Instance { run: self, task, label, host, id, frame, layers, search, learners: vec![] }
     }
 
     fn runs_once(
@@ -296,8 +333,7 @@ impl PlayRun<'_> {
             return true;
         }
         let Some(host) = hosts.first() else { return false };
-        let instance =
-            Instance { run: self, task, label, host: host.clone(), frame, layers, search, learners: vec![] };
+        let instance = self.bystander(task, label, host, frame, layers, search);
         let scope = self.scope(host, layers);
         instance.boolean(&scope, &task.keywords.run_once, false).unwrap_or(false)
     }

@@ -8,7 +8,8 @@ use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
 use crate::playbook::Item;
 use crate::remote::host::sha256;
-use crate::remote::{Attributes, Content, Effect, Expect, FileKind, Output, Stat, Target};
+use crate::remote::{Attributes, Checksum, Content, Effect, Expect, FileKind, RemoteErrorKind, Stat, Target};
+use crate::run::record::StepId;
 
 use super::apply::KEPT_CONTENT;
 
@@ -17,6 +18,8 @@ pub struct Applied {
     pub label: String,
     pub target: Target,
     pub back: Back,
+    /// As the journal knows it; several where a task's own `undo:` answers for them.
+    pub steps: Vec<StepId>,
 }
 
 pub use crate::run::record::Back;
@@ -29,16 +32,13 @@ pub trait RunTasks: Sync {
     async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String>;
 }
 
-impl Applied {
-    pub fn new(step: Step, target: Target, prepared: Back, output: &Output) -> Applied {
-        let back = match (&step.kind, prepared) {
-            (StepKind::Stateful(Undo::FromOutput(inverse)), _) => match inverse(output) {
-                Some(effect) => Back::Effects(vec![effect]),
-                None => Back::Nothing,
-            },
-            (_, prepared) => prepared,
-        };
-        Applied { label: step.label, target, back }
+/// Where there is no playbook to run tasks of.
+pub struct NoTasks;
+
+#[async_trait]
+impl RunTasks for NoTasks {
+    async fn run_tasks(&self, _: &[Item]) -> Result<(), String> {
+        Err("its `undo:` tasks are in the playbook".into())
     }
 }
 
@@ -46,41 +46,57 @@ impl Applied {
 pub struct Undone {
     pub label: String,
     pub error: Option<String>,
+    pub steps: Vec<StepId>,
 }
 
-/// Takes `applied` back and tells how each went. Goes on after a failure: what can be restored is
-/// restored.
-pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks) -> Vec<Undone> {
-    let mut report = Vec::new();
+/// Takes `applied` back and tells how each went, as soon as it is known. Goes on after a failure:
+/// what can be restored is restored.
+pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn FnMut(Undone) + Send)) {
     let (derived, stateful): (Vec<_>, Vec<_>) =
         applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
     for step in stateful.into_iter().rev() {
-        match step.back {
-            Back::Effects(effects) => {
-                let mut error = None;
-                for effect in &effects {
-                    if let Err(why) = apply(&step.target, effect).await {
-                        error = Some(why);
-                        break;
-                    }
-                }
-                report.push(Undone { label: step.label, error });
+        let error = match &step.back {
+            Back::Effects(effects) => restore_all(&step.target, effects).await.err(),
+            Back::Tasks(tasks) => runner.run_tasks(tasks).await.err(),
+            Back::OneWay(why) => Some(why.clone()),
+            Back::Again(_) => None,
+            Back::Nothing => {
+                told(Undone { label: String::new(), error: None, steps: step.steps });
+                continue;
             }
-            Back::Tasks(tasks) => {
-                let error = runner.run_tasks(&tasks).await.err();
-                report.push(Undone { label: step.label, error });
-            }
-            Back::OneWay(why) => report.push(Undone { label: step.label, error: Some(why) }),
-            Back::Again(_) | Back::Nothing => {}
-        }
+        };
+        told(Undone { label: step.label, error, steps: step.steps });
     }
     for step in derived {
         if let Back::Again(effect) = &step.back {
             let error = apply(&step.target, effect).await.err();
-            report.push(Undone { label: format!("{} (again)", step.label), error });
+            told(Undone { label: format!("{} (again)", step.label), error, steps: step.steps });
         }
     }
-    report
+}
+
+async fn restore_all(target: &Target, effects: &[Effect]) -> Result<(), String> {
+    for effect in effects {
+        match effect {
+            Effect::Write { path, content: Content::Bytes(before), attributes, .. }
+                if has_content(target, path, before).await =>
+            {
+                let attributes = attributes.clone();
+                let effect =
+                    Effect::Attributes { path: path.clone(), attributes, recurse: false, follow: true };
+                apply(target, &effect).await?;
+            }
+            other => apply(target, other).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file reads as an inverse would make it: the Step was cut before it changed anything, or
+/// was taken back before.
+async fn has_content(target: &Target, path: &str, content: &[u8]) -> bool {
+    let stat = target.stat_with(path, true, Some(Checksum::Sha256)).await;
+    matches!(stat, Ok(Some(stat)) if stat.checksum.as_deref() == Some(sha256(content).as_str()))
 }
 
 async fn apply(target: &Target, effect: &Effect) -> Result<(), String> {
@@ -105,7 +121,7 @@ pub async fn inverse_of(step: &Step, target: &Target) -> Result<Back, Failure> {
 
 async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure> {
     Ok(match effect {
-        Effect::Write { path, content, .. } => restore(path, target, written(content)).await?,
+        Effect::Write { path, content, .. } => rewrite(path, target, written(content)).await?,
         Effect::Remove { path, .. } => restore(path, target, Expect::Absent).await?,
         Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
             restore(path, target, Expect::Anything).await?
@@ -158,6 +174,32 @@ fn written(content: &Content) -> Expect {
     }
 }
 
+/// What a write through `path` replaces. A module has mostly read it by now, so this asks nothing.
+async fn rewrite(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
+    match target.read(path, KEPT_CONTENT).await {
+        Ok(file) => match &file.stat {
+            Some(stat) if stat.kind == FileKind::File => {
+                Ok(Back::Effects(vec![as_it_was(path, &file.content, stat, expect)]))
+            }
+            // Nothing there, or a link to nothing, which only another question tells.
+            _ => restore(path, target, expect).await,
+        },
+        Err(e) if e.kind == RemoteErrorKind::Limit => restore(path, target, expect).await,
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn as_it_was(path: &str, content: &[u8], stat: &Stat, expect: Expect) -> Effect {
+    Effect::Write {
+        path: path.to_string(),
+        content: Content::Bytes(content.into()),
+        attributes: attributes_of(stat),
+        expect,
+        validate: None,
+        backup: false,
+    }
+}
+
 /// Puts back what is at `path` now: content and attributes, or nothing. `expect` is what must be
 /// there by then.
 async fn restore(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
@@ -168,15 +210,8 @@ async fn restore(path: &str, target: &Target, expect: Expect) -> Result<Back, Fa
     Ok(match stat.kind {
         FileKind::File | FileKind::Link if stat.size <= KEPT_CONTENT => {
             let file = target.read(path, KEPT_CONTENT).await?;
-            let owner = file.stat.as_ref().unwrap_or(&stat);
-            Back::Effects(vec![Effect::Write {
-                path: path.to_string(),
-                content: Content::Bytes(file.content.clone().into()),
-                attributes: attributes_of(owner),
-                expect,
-                validate: None,
-                backup: false,
-            }])
+            let stat = file.stat.as_ref().unwrap_or(&stat);
+            Back::Effects(vec![as_it_was(path, &file.content, stat, expect)])
         }
         FileKind::File | FileKind::Link => Back::OneWay(format!(
             "{path} is larger than {} MiB and was not kept; restore it from a backup",

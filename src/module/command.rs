@@ -154,11 +154,14 @@ pub async fn guarded(run: Guarded, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
 
     let command =
         Command { chdir, env: cx.environment.to_vec(), stdin: run.stdin, ..Command::new(run.program) };
-    let mut plan = Plan::ok().step(Step::one_way(
-        run.label,
-        Effect::Run(command),
-        "what a command did cannot be undone by itself; give the task `undo:`",
-    ));
+    let mut plan = Plan::ok().step(
+        Step::one_way(
+            run.label,
+            Effect::Run(command),
+            "what a command did cannot be undone by itself; give the task `undo:`",
+        )
+        .unobservable(),
+    );
     plan.changed = Some(true);
     let would = placeholder(&run.shown, "Command would have run if not in check mode");
     if run.creates.is_some() || run.removes.is_some() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::compose::{Container, DEFAULT_FILES, Progress, Version, containers, version};
 use super::plan::CheckAnswer;
-use super::{Failure, Module, Plan, PlanCx, Step, StepKind, Undo, Where};
+use super::{Failure, Module, Plan, PlanCx, Step, StepKind, Undo};
 use crate::remote::{Checksum, Command, Effect, Output, RemoteErrorKind};
 use crate::source::{Text, Val};
 
@@ -310,12 +310,11 @@ impl Project {
             }
             _ => BTreeSet::new(),
         };
-        let step = Step {
-            effect: Effect::Run(self.compose(&words, self.limit())),
-            at: Where::Host,
-            kind: self.kind_of_up(&dry),
-            label: format!("docker compose up {}", self.named()),
-        };
+        let step = Step::new(
+            format!("docker compose up {}", self.named()),
+            Effect::Run(self.compose(&words, self.limit())),
+            self.kind_of_up(&dry),
+        );
         let goal =
             Goal { gone: fresh, well: self.args.wait, running: self.args.recreate == Recreate::Always };
         Ok(self.effect(vec![step], goal, &before, &dry))
@@ -359,12 +358,7 @@ impl Project {
             if made.changes(self.args.ignore_build_events) {
                 let effect = Effect::Run(self.compose(&words, self.limit()));
                 let kind = self.kind_of_up(&made);
-                steps.push(Step {
-                    effect,
-                    at: Where::Host,
-                    kind,
-                    label: format!("create containers of {}", self.named()),
-                });
+                steps.push(Step::new(format!("create containers of {}", self.named()), effect, kind));
                 dry.actions.extend(made.actions);
             }
         }
@@ -620,7 +614,7 @@ fn keys_of(text: &str) -> BTreeSet<String> {
 }
 
 fn looking(label: &str, command: Command) -> Step {
-    Step { effect: Effect::Run(command), at: Where::Host, kind: StepKind::Passing, label: label.into() }
+    Step::passing(label, command)
 }
 
 /// The stderr of Compose, without what it repeats of a `.env` that it can't parse: that line may

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::place::Payload;
-use super::{CheckAnswer, Failure, Module, Plan, PlanCx, Step, StepKind, Where, host_path};
+use super::{CheckAnswer, Failure, Module, Plan, PlanCx, Step, StepKind, host_path};
 use crate::remote::{Checksum, Effect, FileKind};
 use crate::source::{Map, Val};
 
@@ -83,12 +83,11 @@ impl Module for Fetch {
         if dest.is_file() && Payload::operator(&dest).await?.sha256 == wanted {
             return Ok(plan.value("file", src));
         }
-        let mut plan = plan.value("remote_checksum", sha1).value("remote_md5sum", Val::Null).step(Step {
-            effect: Effect::Fetch { from: src.clone(), to: dest },
-            at: Where::Host,
-            kind: StepKind::Passing,
-            label: format!("fetch {src}"),
-        });
+        let mut plan = plan.value("remote_checksum", sha1).value("remote_md5sum", Val::Null).step(Step::new(
+            format!("fetch {src}"),
+            Effect::Fetch { from: src.clone(), to: dest },
+            StepKind::Passing,
+        ));
         plan.changed = Some(true);
         let validate = args.validate_checksum;
         Ok(plan.finish(move |outputs| {

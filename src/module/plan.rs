@@ -58,6 +58,8 @@ pub struct Step {
     pub kind: StepKind,
     /// For people and the journal: `write /etc/motd`, `alter role silver`. Never a secret.
     pub label: String,
+    /// Whether the module can see afterwards that it happened: planned again, it finds nothing to do.
+    pub observable: bool,
 }
 
 /// On which Target a Step is applied.
@@ -135,36 +137,36 @@ impl Plan {
 }
 
 impl Step {
+    /// On the task's host.
+    pub fn new(label: impl Into<String>, effect: Effect, kind: StepKind) -> Step {
+        Step { effect, at: Where::Host, kind, label: label.into(), observable: true }
+    }
+
     /// A file effect, which the engine knows how to undo.
     pub fn file(label: impl Into<String>, effect: Effect) -> Step {
-        Step { effect, at: Where::Host, kind: StepKind::Stateful(Undo::File), label: label.into() }
+        Step::new(label, effect, StepKind::Stateful(Undo::File))
     }
 
     pub fn derived(label: impl Into<String>, command: Command) -> Step {
-        Step { effect: Effect::Run(command), at: Where::Host, kind: StepKind::Derived, label: label.into() }
+        Step::new(label, Effect::Run(command), StepKind::Derived)
     }
 
     /// A look at the host that needs the Steps before it.
     pub fn passing(label: impl Into<String>, command: Command) -> Step {
-        Step { effect: Effect::Run(command), at: Where::Host, kind: StepKind::Passing, label: label.into() }
+        Step::new(label, Effect::Run(command), StepKind::Passing)
     }
 
     pub fn one_way(label: impl Into<String>, effect: Effect, why: impl Into<String>) -> Step {
-        Step {
-            effect,
-            at: Where::Host,
-            kind: StepKind::Stateful(Undo::OneWay(why.into())),
-            label: label.into(),
-        }
+        Step::new(label, effect, StepKind::Stateful(Undo::OneWay(why.into())))
     }
 
     pub fn with_inverse(label: impl Into<String>, effect: Effect, inverse: Effect) -> Step {
-        Step {
-            effect,
-            at: Where::Host,
-            kind: StepKind::Stateful(Undo::Effect(Box::new(inverse))),
-            label: label.into(),
-        }
+        Step::new(label, effect, StepKind::Stateful(Undo::Effect(Box::new(inverse))))
+    }
+
+    /// Only who was there knows whether it happened: what a command did, what a server was asked.
+    pub fn unobservable(self) -> Step {
+        Step { observable: false, ..self }
     }
 }
 

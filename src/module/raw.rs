@@ -28,11 +28,14 @@ impl Module for Raw {
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let executable = args.executable.unwrap_or_else(|| "/bin/sh".into());
         let command = Command::new(Program::Shell { script: args._raw_params, executable });
-        let mut plan = Plan::ok().step(Step::one_way(
-            "run a raw script",
-            Effect::Run(command),
-            "what a command did cannot be undone by itself; give the task `undo:`",
-        ));
+        let mut plan = Plan::ok().step(
+            Step::one_way(
+                "run a raw script",
+                Effect::Run(command),
+                "what a command did cannot be undone by itself; give the task `undo:`",
+            )
+            .unobservable(),
+        );
         plan.changed = Some(true);
         plan.check = CheckAnswer::Skip(Map::new());
         if !cx.environment.is_empty() {

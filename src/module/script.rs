@@ -81,11 +81,14 @@ impl Module for Script {
         let mut command = Command::shell(shell).stdin(content);
         command.chdir = args.chdir;
         command.env = cx.environment.to_vec();
-        let mut plan = Plan::ok().step(Step::one_way(
-            format!("run the script {}", host_path::basename(name)),
-            Effect::Run(command),
-            "what a script did cannot be undone by itself; give the task `undo:`",
-        ));
+        let mut plan = Plan::ok().step(
+            Step::one_way(
+                format!("run the script {}", host_path::basename(name)),
+                Effect::Run(command),
+                "what a script did cannot be undone by itself; give the task `undo:`",
+            )
+            .unobservable(),
+        );
         plan.changed = Some(true);
         if args.creates.is_none() && args.removes.is_none() {
             let why = "Check mode is not supported for this task.";

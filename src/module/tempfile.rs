@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{CheckAnswer, Failure, Module, Plan, PlanCx, Step, StepKind, Undo, Where, file_args, host_path};
+use super::{CheckAnswer, Failure, Module, Plan, PlanCx, Step, StepKind, Undo, file_args, host_path};
 use crate::remote::{Command, Effect, Output};
 use crate::source::{Map, Val};
 
@@ -60,12 +60,10 @@ impl Module for TempFile {
             let path = made(output)?;
             Some(Effect::Remove { path, recurse: true })
         };
-        let mut plan = Plan::ok().step(Step {
-            effect,
-            at: Where::Host,
-            kind: StepKind::Stateful(Undo::FromOutput(Arc::new(undo))),
-            label: "make a temporary file".into(),
-        });
+        let mut plan = Plan::ok().step(
+            Step::new("make a temporary file", effect, StepKind::Stateful(Undo::FromOutput(Arc::new(undo))))
+                .unobservable(),
+        );
         plan.check = CheckAnswer::Skip(Map::from_iter([(
             Val::from("msg"),
             Val::from("remote module (tempfile) does not support check mode"),

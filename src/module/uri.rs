@@ -366,7 +366,7 @@ fn http_step(request: HttpRequest) -> Step {
         false => format!("{} {shown}", request.method),
     };
     let why = "what a server did for a request cannot be undone by itself; give the task `undo:`";
-    Step::one_way(label, Effect::Http(Arc::new(request)), why)
+    Step::one_way(label, Effect::Http(Arc::new(request)), why).unobservable()
 }
 
 /// Where the body goes.

@@ -74,7 +74,8 @@ impl History {
         history
     }
 
-    fn add(&mut self, record: Record) {
+    /// Takes in the next record.
+    pub fn add(&mut self, record: Record) {
         match record {
             Record::Begun(begun) => {
                 self.last_at = begun.at.clone();
@@ -107,7 +108,12 @@ impl History {
             }
             Record::Undoing { below, host } => self.undone.push((host, below, false)),
             Record::Undone { step, label, error } => match error {
-                None => self.steps.retain(|s| s.intent.step != step),
+                None => {
+                    if self.going_back {
+                        self.forget_from(&step.instance);
+                    }
+                    self.steps.retain(|s| s.intent.step != step);
+                }
                 Some(why) => self.not_undone.push((label, why)),
             },
             Record::Void { below, host } => {
@@ -162,6 +168,24 @@ impl History {
         });
     }
 
+    /// What a host came to from this Instance on isn't true any more.
+    fn forget_from(&mut self, instance: &str) {
+        let Some(from) = self.outcomes.get_index_of(instance) else { return };
+        let host = self.outcomes[from].host.clone();
+        let mut index = 0;
+        self.outcomes.retain(|_, o| {
+            index += 1;
+            index <= from || o.host != host
+        });
+    }
+
+    /// Other values are made instead of those that the run made: what came after is done again.
+    pub fn forget_secrets(&mut self) {
+        let first: Vec<String> =
+            self.outcomes.values().filter(|o| o.sets_secret).map(|o| o.instance.clone()).collect();
+        first.iter().for_each(|instance| self.forget_from(instance));
+    }
+
     /// Steps of one Instance, in order.
     pub fn steps_of<'h>(&'h self, instance: &'h str) -> impl Iterator<Item = &'h Step> {
         self.steps.iter().filter(move |s| s.intent.step.instance == instance)
@@ -194,6 +218,8 @@ impl History {
             return State::Abandoned;
         }
         match self.ending {
+            // Back to a task, not to the beginning.
+            Some(Ended::RolledBack) if !self.steps.is_empty() => State::Interrupted,
             Some(Ended::RolledBack) => State::RolledBack,
             Some(Ended::NotRolledBack) => State::HalfRolledBack,
             _ if self.going_back => State::HalfRolledBack,

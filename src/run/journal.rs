@@ -131,7 +131,10 @@ fn read_line<R: DeserializeOwned>(line: &[u8], before: &str) -> Result<(R, Strin
     };
     let (sum, record) = parts().ok_or("it isn't a line of a journal")?;
     if sum != next_sum(before, record) {
-        return Err("its checksum is wrong: it was changed, lines before it are gone, or it is from another run".into());
+        return Err(
+            "its checksum is wrong: it was changed, lines before it are gone, or it is from another run"
+                .into(),
+        );
     }
     let parsed = serde_json::from_str(record)
         .map_err(|e| format!("its checksum is right, but this version of seqn-play doesn't know it: {e}"))?;
@@ -211,7 +214,8 @@ mod tests {
             bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
         };
         let (a, b) = (lines(&a), lines(&b));
-        let mixed = |parts: &[&Vec<u8>]| -> Vec<u8> { parts.iter().flat_map(|l| l.iter().copied()).collect() };
+        let mixed =
+            |parts: &[&Vec<u8>]| -> Vec<u8> { parts.iter().flat_map(|l| l.iter().copied()).collect() };
         for (parts, good) in [
             (vec![&a[0], &b[1], &a[2]], 1),
             (vec![&b[0]], 0),

@@ -150,8 +150,7 @@ pub enum Back {
     /// It can't be; the sentence says what a person does.
     OneWay(String),
     /// The task's own `undo:`, which is in the playbook.
-    #[serde(skip)]
-    Tasks(Vec<Item>),
+    Tasks(#[serde(skip)] Vec<Item>),
     /// It left nothing.
     Nothing,
 }
@@ -183,8 +182,12 @@ pub struct Recorded {
     pub host: String,
     pub task: String,
     pub status: Status,
+    /// Something was changed; also where it failed after that.
+    pub changed: bool,
     /// The failure is the run's: neither ignored nor met by a rescue.
     pub stands: bool,
+    /// It set variables to something secret.
+    pub sets_secret: bool,
     /// Milliseconds.
     pub took: u64,
     /// A sentence for people, without secrets.

@@ -34,8 +34,11 @@ impl Recorder {
     /// It could not be written: the Step that it speaks of must not be applied.
     pub fn write(&self, record: &Record, sync: Sync) -> Result<(), Error> {
         let line = self.journal().append(record, sync).map_err(|e| {
-            Error::new(crate::secret::ErrorKind::Io, format!("the journal of run {} can't be written: {e}", self.run))
-                .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
+            Error::new(
+                crate::secret::ErrorKind::Io,
+                format!("the journal of run {} can't be written: {e}", self.run),
+            )
+            .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
         })?;
         if let Some(mirror) = &self.mirror {
             mirror(&line, sync);

@@ -47,7 +47,11 @@ impl Seal {
     pub fn open(kept: &str, identities: &Identities) -> Result<Seal, Error> {
         let secret = agefile::decrypt(kept.as_bytes(), identities)?;
         let own = Identities::from_text("the key of the run", secret.clone())?;
-        let public = own.recipients().into_iter().next().ok_or_else(|| Error::damaged("the key of the run has no recipient"))?;
+        let public = own
+            .recipients()
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::damaged("the key of the run has no recipient"))?;
         Seal::of(secret, &public)
     }
 
@@ -79,7 +83,9 @@ impl Seal {
 
     /// A fingerprint that tells nothing to whom doesn't have the key: HMAC-SHA-256, 16 hex digits.
     pub fn fingerprint(&self, bytes: &[u8]) -> String {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.secret.expose_bytes()) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.secret.expose_bytes()) else {
+            return String::new();
+        };
         mac.update(bytes);
         mac.finalize().into_bytes().iter().take(8).map(|b| format!("{b:02x}")).collect()
     }

@@ -153,7 +153,13 @@ impl Store {
         if std::fs::metadata(&path).is_ok_and(|known| known.len() >= bytes.len() as u64) {
             return self.load(id);
         }
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(wrong)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(wrong)?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)?;
         self.load(id)
     }
@@ -170,7 +176,9 @@ impl Store {
     }
 
     fn hide_from_git(&self) -> std::io::Result<()> {
-        let Some(own) = self.folder.ancestors().find(|dir| dir.ends_with(PROJECT_FOLDER)) else { return Ok(()) };
+        let Some(own) = self.folder.ancestors().find(|dir| dir.ends_with(PROJECT_FOLDER)) else {
+            return Ok(());
+        };
         let ignore = own.join(".gitignore");
         if !ignore.exists() {
             std::fs::write(ignore, "*\n")?;
@@ -219,7 +227,8 @@ fn hold(folder: &Path, id: &str) -> Result<Held, Error> {
 }
 
 fn is_alive(folder: &Path) -> bool {
-    File::open(folder.join(ALIVE)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    File::open(folder.join(ALIVE))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn private_folder(folder: &Path) -> std::io::Result<()> {

@@ -17,6 +17,12 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// SHA-256 of the text, lower-case hex.
+    pub fn sha256(&self) -> String {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(self.text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
     pub fn new(path: &Path, text: String) -> Arc<Self> {
         Arc::new(SourceFile { name: shown_name(path), path: Some(path.to_path_buf()), text, secret: false })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::module::control::{self, ControlCx};
 use crate::module::{Failure, PlanCx, registry, wait_for_connection};
 use crate::playbook::{ModuleCall, OneWay};
-use crate::remote::{Command, Target};
+use crate::remote::{Command, Connection, Target};
 use crate::source::args;
 use crate::source::{Text, Val};
 
@@ -13,8 +13,12 @@ use super::{Instance, Work, put};
 use crate::engine::apply::Applier;
 use crate::engine::connect;
 use crate::engine::event::{Outcome, Status};
+use crate::engine::log::StepLog;
 use crate::engine::services::{EngineServices, RunHooks};
 use crate::engine::undo::{Applied, Back};
+
+/// A host's name, how it is reached, and itself.
+pub(super) type Reached = (String, Connection, Target);
 
 impl Instance<'_> {
     pub(super) async fn attempt(&self, work: &mut Work, call: &ModuleCall) -> Result<Outcome, Failure> {
@@ -45,12 +49,12 @@ impl Instance<'_> {
         engine.redactor.register_val(&args);
         let began = Instant::now();
         let waits = module.name == wait_for_connection::NAME;
-        let target = match waits {
+        let (name, connection, target) = match waits {
             true => {
                 let args = args::from_val(&args).map_err(|e| Failure::new(e.message))?;
                 self.awaited_target(work, check, args).await?
             }
-            false => self.target(work, check).await?.1,
+            false => self.target(work, check).await?,
         };
         let operator = engine.operator_for(check);
         let environment = self.environment(&work.scope, matches!(module.name, "setup" | "gather_facts"))?;
@@ -69,12 +73,18 @@ impl Instance<'_> {
             services: &services,
         };
         let plan = (module.plan)(&args, &cx).await?;
+        let log = engine.log.as_ref().filter(|_| !check).map(|log| {
+            let (host, task) = (&*self.host, &self.label.name);
+            StepLog::new(log, self.task, work.id.clone(), work.attempt, host, task, &args, &name, &connection)
+        });
         let applier = Applier {
             host: &target,
             operator: &operator,
             check,
             diff,
             keep_undo: self.frame.transaction && !check,
+            log,
+            console: &*engine.console,
         };
         let (done, result) = applier.apply(plan).await;
         work.applied.extend(self.answered_for(done.applied, &target));
@@ -140,19 +150,31 @@ impl Instance<'_> {
             return applied;
         }
         let label = format!("{} (by its `undo:`)", self.label.name);
-        vec![Applied { label, target: target.clone(), back: Back::Tasks(self.task.undo.clone()) }]
+        let steps = applied.into_iter().flat_map(|a| a.steps).collect();
+        vec![Applied { label, target: target.clone(), back: Back::Tasks(self.task.undo.clone()), steps }]
     }
 
     pub(super) async fn control(
         &self,
-        work: &Work,
+        work: &mut Work,
         call: &ModuleCall,
         module: &dyn control::Control,
         check: bool,
     ) -> Result<Outcome, Failure> {
-        let engine = self.run.engine;
         let args = self.args(&work.scope, call, module.raw_args())?;
-        engine.redactor.register_val(&args);
+        work.args = Some(args.clone());
+        self.control_with(work, &args, module, check).await
+    }
+
+    pub(super) async fn control_with(
+        &self,
+        work: &Work,
+        args: &Val,
+        module: &dyn control::Control,
+        check: bool,
+    ) -> Result<Outcome, Failure> {
+        let engine = self.run.engine;
+        engine.redactor.register_val(args);
         let hooks = RunHooks { engine };
         let role_dir = self.task.role.as_ref().map(|r| r.path.as_path());
         let learners =
@@ -174,7 +196,7 @@ impl Instance<'_> {
             learners: &learners,
             console: &*engine.console,
         };
-        let answer = module.run(&args, &cx).await?;
+        let answer = module.run(args, &cx).await?;
         let mut result = answer.result;
         put(&mut result, "changed", answer.changed);
         put(&mut result, "failed", answer.failed);
@@ -191,7 +213,7 @@ impl Instance<'_> {
     }
 
     /// The host to act on, with the overlay in check mode.
-    pub(super) async fn target(&self, work: &Work, check: bool) -> Result<(String, Target), Failure> {
+    pub(super) async fn target(&self, work: &Work, check: bool) -> Result<Reached, Failure> {
         let engine = self.run.engine;
         let name = work.delegate.clone().unwrap_or_else(|| self.host.to_string());
         // A delegate is reached by its own variables; the task's keywords hold for both.
@@ -206,7 +228,7 @@ impl Instance<'_> {
         let render = |val: &Val| self.render_with(scope, val);
         let settings = connect::settings(engine, &name, scope, &self.task.keywords, &render)?;
         let target = engine.target(&name, &settings, check).await?;
-        Ok((name, target))
+        Ok((name, settings, target))
     }
 
     /// The target of `wait_for_connection`, as soon as it answers.
@@ -215,19 +237,19 @@ impl Instance<'_> {
         work: &Work,
         check: bool,
         args: wait_for_connection::Args,
-    ) -> Result<Target, Failure> {
+    ) -> Result<Reached, Failure> {
         let seconds = |s: f64| Duration::from_secs_f64(s.max(0.0));
         tokio::time::sleep(seconds(args.delay)).await;
         let began = Instant::now();
         loop {
             let limit = seconds(args.connect_timeout.max(0.1));
             let answers = async {
-                let (name, target) = self.target(work, check).await?;
-                target.probe(Command::shell("echo")).await?;
-                Ok::<_, Failure>((name, target))
+                let reached = self.target(work, check).await?;
+                reached.2.probe(Command::shell("echo")).await?;
+                Ok::<_, Failure>(reached)
             };
             let why = match tokio::time::timeout(limit, answers).await {
-                Ok(Ok((_, target))) => return Ok(target),
+                Ok(Ok(reached)) => return Ok(reached),
                 Ok(Err(why)) if !why.unreachable => return Err(why),
                 Ok(Err(why)) => why.message,
                 Err(_) => format!("no answer within {} seconds", args.connect_timeout),

@@ -65,11 +65,14 @@ impl Module for PostgresqlQuery {
             }
         }
         let command = script.command(&connection, script.begin()).map_err(Failure::new)?;
-        let mut plan = Plan::ok().step(Step::one_way(
-            "run SQL",
-            Effect::Run(command),
-            "what SQL did can't be taken back; write what undoes it as undo: tasks",
-        ));
+        let mut plan = Plan::ok().step(
+            Step::one_way(
+                "run SQL",
+                Effect::Run(command),
+                "what SQL did can't be taken back; write what undoes it as undo: tasks",
+            )
+            .unobservable(),
+        );
         plan.check = CheckAnswer::Unknown("the SQL is not run in check mode".into());
         Ok(plan.finish(move |outputs| {
             let Some(output) = outputs.last() else { return Ok(Plan::ok()) };

@@ -60,6 +60,9 @@ impl Load<'_> {
                 return None;
             }
         };
+        let mut sources = self.loader.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        sources.insert(clean(path), file.sha256());
+        drop(sources);
         let file = if file.text.starts_with(VAULT_HEADER) { self.opened(&file, path)? } else { file };
         yaml::load_one(&file, self.diags)
     }

@@ -15,8 +15,9 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::source::diagnostic::nearest;
 use crate::source::{Diagnostic, Diagnostics, Map, SourceFile, Span, Text, Val};
@@ -42,7 +43,11 @@ pub struct Loader {
     vault: Vault,
     roles_path: Vec<PathBuf>,
     collections_path: Vec<PathBuf>,
+    sources: Sources,
 }
+
+/// Every file that was read, and the SHA-256 of its text.
+type Sources = Arc<Mutex<BTreeMap<PathBuf, String>>>;
 
 /// The tasks of an `include_tasks`.
 #[derive(Debug)]
@@ -64,7 +69,12 @@ impl Loader {
     /// where Ansible looks without it.
     pub fn new(language: Arc<dyn Language>, extra: Map, vault: Vault) -> Loader {
         let (roles_path, collections_path) = (files::default_roles_path(), files::default_collections_path());
-        Loader { language, extra, vault, roles_path, collections_path }
+        Loader { language, extra, vault, roles_path, collections_path, sources: Sources::default() }
+    }
+
+    /// The files that were read so far, each with the SHA-256 of its text.
+    pub fn sources(&self) -> BTreeMap<PathBuf, String> {
+        self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Reads a playbook with everything that it imports. All that is wrong goes to `diags`; `None`

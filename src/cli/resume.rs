@@ -1,0 +1,115 @@
+//! `seqn-play resume ID`: goes on with a run from where it stopped.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Parser, ValueEnum};
+
+use crate::engine::log::AtCut;
+use crate::report::{Format, Paint, Settings};
+use crate::secret::identities::{self, Identities};
+use crate::secret::{Error, Secret};
+use crate::source::Diagnostics;
+
+use super::Command;
+use super::console::ask_password;
+use super::playbook::{GoingOn, Playbook};
+use super::run_log::{self, RunFlags};
+use super::setup::{self, Outputs, env, secret_problem};
+
+/// Goes on with a run from where it stopped: same secrets, same order, nothing done twice.
+#[derive(Debug, Parser)]
+#[command(name = "seqn-play resume")]
+pub struct Resume {
+    /// The run: its id, an unambiguous beginning of it, or `last`
+    id: String,
+    /// About an effect that was cut and that nobody can observe
+    #[arg(long, value_enum)]
+    cut: Option<Cut>,
+    /// Go on although the playbook was changed since
+    #[arg(long)]
+    changed_playbook: bool,
+    /// Make other secrets than the run made, and do again what came after
+    #[arg(long)]
+    new_secrets: bool,
+    /// Age identity that opens the run
+    #[arg(long, value_name = "FILE")]
+    age_identity: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: RunFlags,
+    /// text (Ansible's lines) or json (an event a line)
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What to do with an effect that was cut.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Cut {
+    /// It happened: go on after it
+    Happened,
+    /// Do it again
+    Repeat,
+}
+
+impl Command for Resume {
+    fn run(self) -> u8 {
+        let outputs = Outputs::new(self.output, Settings::default());
+        match self.go_on() {
+            Ok((playbook, outputs)) => playbook.run_with(&outputs),
+            Err(problems) => {
+                outputs.problems(problems);
+                1
+            }
+        }
+    }
+}
+
+impl Resume {
+    fn go_on(&self) -> Result<(Playbook, Outputs), Diagnostics> {
+        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let store = self.flags.store(&setup::cwd()?);
+        let run = store.find(&self.id).map_err(wrong)?;
+        let identities = load_identities(&self.age_identity).map_err(wrong)?;
+        let open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
+        let begun = open.past.as_ref().and_then(|past| past.begun.clone());
+        let begun = begun.ok_or_else(|| wrong(Error::damaged("the run has no beginning")))?;
+        let command: Vec<String> = match (&begun.command, open.recorder.key()) {
+            (Some(sealed), Some(key)) => key.unseal(sealed).map_err(wrong)?,
+            _ => return Err(wrong(Error::damaged("the command line of the run was not kept"))),
+        };
+        // On another machine the project lies elsewhere.
+        if std::path::Path::new(&begun.cwd).is_dir() {
+            std::env::set_current_dir(&begun.cwd)
+                .map_err(|e| wrong(Error::io("enter", std::path::Path::new(&begun.cwd), &e)))?;
+        }
+        let args = std::iter::once("seqn-play".to_string()).chain(command);
+        let mut playbook = Playbook::try_parse_from(args).map_err(|e| {
+            wrong(Error::refused(format!("the command line of the run isn't understood: {e}")))
+        })?;
+        playbook.take_identities(&self.age_identity);
+        let outputs = Outputs::new(self.output, playbook.shown());
+        if matches!(self.output, Format::Text) {
+            let from = format!("\nGoing on with run {} of {} (by {})", begun.run, begun.at, begun.by);
+            outputs.screen.line(Paint::Plain, &from);
+        }
+        let at_cut = match self.cut {
+            None => AtCut::Ask,
+            Some(Cut::Happened) => AtCut::Happened,
+            Some(Cut::Repeat) => AtCut::Repeat,
+        };
+        playbook.going_on = Some(GoingOn {
+            open,
+            at_cut,
+            by: self.flags.actor(),
+            changed_playbook: self.changed_playbook,
+            new_secrets: self.new_secrets,
+        });
+        Ok((playbook, outputs))
+    }
+}
+
+/// The operator's identities, which open runs.
+pub fn load_identities(given: &[PathBuf]) -> Result<Identities, Error> {
+    let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
+    Identities::load(&identities::default_paths(given, &env), Some(Arc::new(ask)))
+}

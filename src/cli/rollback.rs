@@ -1,0 +1,98 @@
+//! `seqn-play rollback ID`: takes back what a run did.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::engine::rollback::{self, Wanted};
+use crate::report::{Format, Paint, Settings};
+use crate::run::record::Ended;
+use crate::secret::Error;
+use crate::source::{Diagnostic, Diagnostics};
+
+use super::Command;
+use super::resume::load_identities;
+use super::run_log::{self, RunFlags};
+use super::setup::{self, Outputs, secret_problem};
+
+/// Takes back what a run did: stateful changes newest first, then restarts and recreates once more.
+#[derive(Debug, Parser)]
+#[command(name = "seqn-play rollback")]
+pub struct Rollback {
+    /// The run: its id, an unambiguous beginning of it, or `last`
+    id: String,
+    /// Only what came after this task
+    #[arg(long, value_name = "TASK")]
+    to: Option<String>,
+    /// Show what would be taken back, and change nothing
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Overwrite files that somebody changed since
+    #[arg(long)]
+    overwrite: bool,
+    /// Age identity that opens the run
+    #[arg(long, value_name = "FILE")]
+    age_identity: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: RunFlags,
+    /// text (Ansible's lines) or json (an event a line)
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Command for Rollback {
+    fn run(self) -> u8 {
+        let outputs = Outputs::new(self.output, Settings::default());
+        match self.go_back(&outputs) {
+            Ok(code) => code,
+            Err(problems) => {
+                outputs.problems(problems);
+                1
+            }
+        }
+    }
+}
+
+impl Rollback {
+    fn go_back(&self, outputs: &Outputs) -> Result<u8, Diagnostics> {
+        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let store = self.flags.store(&setup::cwd()?);
+        let run = store.find(&self.id).map_err(wrong)?;
+        let identities = load_identities(&self.age_identity).map_err(wrong)?;
+        let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
+        let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
+        if self.check {
+            let chosen = rollback::choose(&seal, &run.history, &wanted).map_err(refused)?;
+            rollback::predict(&chosen, &*outputs.sink);
+            return Ok(0);
+        }
+        let mut open = run_log::reopen(&store, run, true, &identities).map_err(wrong)?;
+        let past = open.past.take().unwrap_or_default();
+        let chosen = rollback::choose(&seal, &past, &wanted).map_err(refused)?;
+        open.go_on(true, self.flags.actor()).map_err(wrong)?;
+        let runtime = setup::runtime()?;
+        let going_back = rollback::run(&open.recorder, chosen, &outputs.redactor, &*outputs.sink);
+        let ended = runtime.block_on(going_back).map_err(refused)?;
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        let id = &open.recorder.run;
+        match ended {
+            Ended::RolledBack => {
+                outputs.screen.line(Paint::Ok, &format!("Rolled back: run {id}."));
+                Ok(0)
+            }
+            _ => {
+                let what = format!(
+                    "Not everything of run {id} could be rolled back: see above. `seqn-play rollback {id}` tries the rest again."
+                );
+                outputs.screen.error_line(Paint::Failed, &what);
+                Ok(2)
+            }
+        }
+    }
+}
+
+fn refused(failure: crate::module::Failure) -> Diagnostics {
+    let mut problem = Diagnostic::global("rollback", failure.message);
+    problem.help = failure.help;
+    Diagnostics(vec![problem])
+}

@@ -1,0 +1,300 @@
+//! `seqn-play runs`: what was run, how it ended, what is unfinished.
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use crate::report::{Format, Paint, Screen, Settings};
+use crate::run::history::{History, State};
+use crate::run::journal::{End, Sync};
+use crate::run::record::{Record, Status};
+use crate::run::recorder::{Recorder, now};
+use crate::run::store::{Store, Stored};
+use crate::secret::Error;
+use crate::source::Diagnostics;
+
+use super::Command;
+use super::run_log::RunFlags;
+use super::setup::{self, Outputs, secret_problem};
+
+/// Lists runs, tells one, and tidies up.
+#[derive(Debug, Parser)]
+#[command(name = "seqn-play runs", args_conflicts_with_subcommands = true)]
+pub struct Runs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    flags: RunFlags,
+    /// One JSON object a run
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Every run, newest first
+    List,
+    /// The story of a run, task by task
+    Show {
+        /// The run: its id, an unambiguous beginning of it, or `last`
+        id: String,
+    },
+    /// Leave an unfinished run as it is; `--reason` is needed
+    Abandon {
+        /// The run
+        id: String,
+        #[command(flatten)]
+        flags: RunFlags,
+    },
+    /// Remove finished runs
+    Prune {
+        /// Those older than so many days
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+        /// All but so many of the newest
+        #[arg(long, value_name = "NUMBER")]
+        keep: Option<usize>,
+    },
+}
+
+impl Command for Runs {
+    fn run(self) -> u8 {
+        let outputs = Outputs::new(Format::Text, Settings::default());
+        match self.act(&outputs.screen) {
+            Ok(()) => 0,
+            Err(problems) => {
+                outputs.problems(problems);
+                1
+            }
+        }
+    }
+}
+
+impl Runs {
+    fn act(&self, screen: &Screen) -> Result<(), Diagnostics> {
+        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let store = self.flags.store(&setup::cwd()?);
+        match &self.action {
+            None | Some(Action::List) => self.list(&store, screen),
+            Some(Action::Show { id }) => show(&store.find(id).map_err(wrong)?, screen),
+            Some(Action::Abandon { id, flags }) => {
+                abandon(&store, id, flags, screen).map_err(wrong)?;
+            }
+            Some(Action::Prune { older_than, keep }) => {
+                prune(&store, *older_than, *keep, screen).map_err(wrong)?
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, store: &Store, screen: &Screen) {
+        let mut runs = store.all();
+        runs.reverse();
+        if self.json {
+            runs.iter().for_each(|run| screen.line(Paint::Plain, &in_json(run).to_string()));
+            return;
+        }
+        if runs.is_empty() {
+            screen.line(Paint::Plain, &format!("There are no runs in {}.", store.folder().display()));
+            return;
+        }
+        let mut rows = vec![["RUN", "STATE", "PLAYBOOK", "INVENTORY", "BY", "UNFINISHED"].map(String::from)];
+        for run in &runs {
+            let begun = run.history.begun.as_ref();
+            let of =
+                |get: &dyn Fn(&crate::run::record::Begun) -> String| begun.map_or("?".into(), |b| get(b));
+            rows.push([
+                run.id.clone(),
+                run.word().into(),
+                of(&|b| b.playbooks.join(" ")),
+                of(&|b| b.inventory.join(" ")),
+                of(&|b| b.by.clone()),
+                unfinished(run),
+            ]);
+        }
+        table(&rows).iter().zip(std::iter::once(None).chain(runs.iter().map(Some))).for_each(
+            |(line, run)| {
+                screen.line(run.map_or(Paint::Plain, paint), line);
+            },
+        );
+    }
+}
+
+fn paint(run: &Stored) -> Paint {
+    match run.state() {
+        _ if run.alive => Paint::Plain,
+        State::Finished | State::RolledBack => Paint::Ok,
+        State::Abandoned => Paint::Skipped,
+        State::Failed | State::Interrupted | State::Cut | State::HalfRolledBack => Paint::Failed,
+    }
+}
+
+/// What a run left between two states.
+fn unfinished(run: &Stored) -> String {
+    if run.alive || !run.history.is_open() {
+        return String::new();
+    }
+    match run.history.unfinished().last() {
+        Some(step) => format!("{} on {}", step.intent.label, step.intent.host),
+        None => match run.history.outcomes.values().last() {
+            Some(last) => format!("stopped after {:?} on {}", last.task, last.host),
+            None => String::new(),
+        },
+    }
+}
+
+fn in_json(run: &Stored) -> serde_json::Value {
+    let begun = run.history.begun.as_ref();
+    json!({
+        "id": run.id,
+        "state": run.word(),
+        "begun": begun.map(|b| &b.at),
+        "last": run.history.last_at,
+        "by": begun.map(|b| &b.by),
+        "reason": begun.and_then(|b| b.reason.as_ref()),
+        "playbooks": begun.map(|b| &b.playbooks),
+        "inventory": begun.map(|b| &b.inventory),
+        "hosts": run.history.hosts,
+        "open": run.history.is_open(),
+        "unfinished": unfinished(run),
+    })
+}
+
+fn show(run: &Stored, screen: &Screen) {
+    let say = |text: &str| screen.line(Paint::Plain, text);
+    let history = &run.history;
+    if let Some(begun) = &history.begun {
+        say(&format!("run        {}", run.id));
+        say(&format!("state      {}", run.word()));
+        say(&format!("begun      {} by {}", begun.at, begun.by));
+        if let Some(reason) = &begun.reason {
+            say(&format!("reason     {reason}"));
+        }
+        say(&format!("playbook   {}", begun.playbooks.join(" ")));
+        say(&format!("inventory  {}", begun.inventory.join(" ")));
+        say(&format!("hosts      {}", history.hosts.join(", ")));
+        say(&format!(
+            "opens for  {}",
+            if begun.recipients.is_empty() { "nobody".into() } else { begun.recipients.join(", ") }
+        ));
+    }
+    if let Some((at, by, reason)) = &history.abandoned {
+        say(&format!("abandoned  {at} by {by}: {reason}"));
+    }
+    let mut task = "";
+    for outcome in history.outcomes.values() {
+        if outcome.task != task {
+            task = &outcome.task;
+            say(&format!("\n{task}"));
+        }
+        let (word, paint) = match outcome.status {
+            Status::Ok => ("ok", Paint::Ok),
+            Status::Changed => ("changed", Paint::Changed),
+            Status::Skipped => ("skipped", Paint::Skipped),
+            Status::Failed => ("failed", Paint::Failed),
+            Status::Unreachable => ("unreachable", Paint::Failed),
+        };
+        let took = outcome.took as f64 / 1000.0;
+        screen.line(paint, &format!("  {word}: [{}] {took:.1} s at {}", outcome.host, outcome.at));
+        for step in history.steps_of(&outcome.instance) {
+            say(&format!("    {}", step.intent.label));
+        }
+        if let Some(message) = &outcome.message {
+            say(&format!("    {message}"));
+        }
+    }
+    for step in history.unfinished() {
+        let intent = &step.intent;
+        let what = if step.done.is_some() {
+            "was applied, its outcome isn't known"
+        } else {
+            "was begun, its end isn't known"
+        };
+        screen.line(
+            Paint::Failed,
+            &format!("\n{}\n  cut: [{}] {} {what}, at {}", intent.task, intent.host, intent.label, intent.at),
+        );
+    }
+    for (label, why) in &history.not_undone {
+        screen.line(Paint::Failed, &format!("  not undone: {label}: {why}"));
+    }
+    if let End::Damaged { line, why } = &run.end {
+        screen.line(
+            Paint::Failed,
+            &format!("\nThe journal is damaged at line {line}: {why}. What came after it is not known."),
+        );
+    }
+    if let Some(next) = what_next(run) {
+        say(&format!("\n{next}"));
+    }
+}
+
+/// What to type next.
+fn what_next(run: &Stored) -> Option<String> {
+    let id = &run.id;
+    match run.state() {
+        _ if run.alive => None,
+        State::Finished => Some(format!("Go back: seqn-play rollback {id}")),
+        State::HalfRolledBack => Some(format!("Go on going back: seqn-play rollback {id}")),
+        State::Failed | State::Interrupted | State::Cut => {
+            Some(format!("Go on: seqn-play resume {id}\nGo back: seqn-play rollback {id}"))
+        }
+        State::RolledBack | State::Abandoned => None,
+    }
+}
+
+fn abandon(store: &Store, id: &str, flags: &RunFlags, screen: &Screen) -> Result<(), Error> {
+    let run = store.find(id)?;
+    let id = run.id.clone();
+    let Some(reason) = flags.reason.clone().filter(|r| !r.trim().is_empty()) else {
+        return Err(Error::refused(format!("to abandon run {id}, say why"))
+            .help(format!("seqn-play runs abandon {id} --reason TEXT")));
+    };
+    if !run.history.is_open() {
+        return Err(Error::refused(format!("run {id} is not unfinished: it is {}", run.word())));
+    }
+    let (_held, journal) = store.hold(&run)?;
+    let recorder = Recorder::new(id.clone(), journal, None);
+    recorder.write(&Record::Abandoned { at: now(), by: flags.actor(), reason }, Sync::Now)?;
+    screen.line(Paint::Plain, &format!("abandoned: {id}. What it changed stays as it is."));
+    Ok(())
+}
+
+/// Removes runs of which nothing is open any more.
+fn prune(store: &Store, older_than: Option<u32>, keep: Option<usize>, screen: &Screen) -> Result<(), Error> {
+    if older_than.is_none() && keep.is_none() {
+        return Err(Error::refused("say which runs: --older-than DAYS, --keep NUMBER, or both"));
+    }
+    let mut runs = store.all();
+    runs.reverse();
+    let is_old = |history: &History| {
+        let Some(days) = older_than else { return true };
+        chrono::DateTime::parse_from_rfc3339(&history.last_at)
+            .is_ok_and(|at| chrono::Local::now().signed_duration_since(at).num_days() >= i64::from(days))
+    };
+    let mut removed = 0;
+    for run in runs.iter().skip(keep.unwrap_or(0)) {
+        let settled = matches!(run.state(), State::Finished | State::RolledBack | State::Abandoned)
+            || (run.state() == State::Failed && !run.history.is_open());
+        if settled && !run.alive && is_old(&run.history) {
+            store.remove(run)?;
+            removed += 1;
+        }
+    }
+    screen.line(Paint::Plain, &format!("removed: {removed}; {} are left", runs.len() - removed));
+    Ok(())
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    use unicode_width::UnicodeWidthStr;
+    let widths: Vec<usize> = (0..N).map(|c| rows.iter().map(|r| r[c].width()).max().unwrap_or(0)).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+        })
+        .collect()
+}

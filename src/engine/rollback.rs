@@ -1,0 +1,175 @@
+//! Taking a whole run back from its journal alone: neither playbook nor inventory is needed.
+
+use crate::module::Failure;
+use crate::remote::{Connections, Effect, Expect, Target};
+use crate::run::history::{History, Step};
+use crate::run::journal::Sync;
+use crate::run::record::{Back, Ended, Kept, Record};
+use crate::run::recorder::{Recorder, now};
+use crate::run::seal::Seal;
+use crate::secret::Redactor;
+use crate::source::diagnostic::nearest;
+
+use super::event::{Event, Sink};
+use super::log::kept_of;
+use super::undo::{self, Applied, NoTasks, Undone};
+
+/// How far, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Only what came after this task.
+    pub to: Option<String>,
+    /// Also files that somebody else changed since.
+    pub overwrite: bool,
+}
+
+/// A Step that will be taken back.
+pub struct Chosen {
+    step: Step,
+    kept: Kept,
+}
+
+/// The Steps that will be taken back, in the order in which they were applied.
+///
+/// # Errors
+/// One of them can't be: why, and what is left to do.
+pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen>, Failure> {
+    let from = match &wanted.to {
+        None => 0,
+        Some(task) => after(past, task)?,
+    };
+    let mut chosen = Vec::new();
+    for step in &past.steps {
+        let outcome = past.outcomes.get_full(&step.intent.step.instance);
+        if outcome.as_ref().is_some_and(|(index, ..)| *index < from) {
+            continue;
+        }
+        let mut kept = kept_of(seal, step)?;
+        let is_change = outcome.is_none_or(|(_, _, recorded)| recorded.changed);
+        match &kept.back {
+            Back::OneWay(why) if is_change => return Err(one_way(past, step, why)),
+            Back::OneWay(_) => kept.back = Back::Nothing,
+            Back::Tasks(_) => {
+                return Err(one_way(
+                    past,
+                    step,
+                    "its task has `undo:` of its own, which only a transaction can run",
+                ));
+            }
+            Back::Effects(_) | Back::Again(_) | Back::Nothing => {}
+        }
+        if let Back::Effects(effects) = &mut kept.back
+            && wanted.overwrite
+        {
+            effects.iter_mut().for_each(overwriting);
+        }
+        chosen.push(Chosen { step: step.clone(), kept });
+    }
+    Ok(chosen)
+}
+
+/// The first Outcome after the task.
+fn after(past: &History, task: &str) -> Result<usize, Failure> {
+    let is_it = |name: &str| name == task || name.rsplit_once(" : ").is_some_and(|(_, own)| own == task);
+    let last = past.outcomes.values().rposition(|o| is_it(&o.task));
+    last.map(|index| index + 1).ok_or_else(|| {
+        let names = past.outcomes.values().map(|o| o.task.as_str());
+        let failure = Failure::new(format!("the run has no task {task:?}"));
+        match nearest(task, names) {
+            Some(near) => failure.help(format!("did you mean {near:?}?")),
+            None => failure.help("`seqn-play runs show` lists its tasks"),
+        }
+    })
+}
+
+fn one_way(past: &History, step: &Step, why: &str) -> Failure {
+    let run = past.begun.as_ref().map_or("RUN", |b| &b.run);
+    let intent = &step.intent;
+    Failure::new(format!("`{}` on {} can't be taken back: {why}", intent.label, intent.host)).help(format!(
+        "nothing was changed. Go on with `seqn-play resume {run}`, or back to just after it with \
+         `seqn-play rollback {run} --to {:?}`; where it changed nothing, its task can say `changed_when: false` or `one_way: ok`",
+        intent.task
+    ))
+}
+
+fn overwriting(effect: &mut Effect) {
+    if let Effect::Write { expect, .. } = effect {
+        *expect = Expect::Anything;
+    }
+}
+
+/// Tells what would be taken back, in that order.
+pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
+    let is_again = |c: &&Chosen| matches!(c.kept.back, Back::Again(_));
+    let stateful = chosen.iter().rev().filter(|c| !is_again(c) && !matches!(c.kept.back, Back::Nothing));
+    for Chosen { step, .. } in stateful {
+        let message = format!("would undo: [{}] => {}", step.intent.host, step.intent.label);
+        sink.send(Event::Notice { message });
+    }
+    for Chosen { step, .. } in chosen.iter().filter(is_again) {
+        let message = format!("would do again: [{}] => {}", step.intent.host, step.intent.label);
+        sink.send(Event::Notice { message });
+    }
+}
+
+/// Takes them back; whether all of them could be.
+///
+/// # Errors
+/// The journal can't be written, or this machine has no `sh`.
+pub async fn run(
+    recorder: &Recorder,
+    chosen: Vec<Chosen>,
+    redactor: &Redactor,
+    sink: &dyn Sink,
+) -> Result<Ended, Failure> {
+    let connections = Connections::new();
+    let operator = connections.operator().await?;
+    let mut complete = true;
+    let mut told = |host: &str, step: Undone| {
+        complete &= step.error.is_none();
+        let error = step.error.map(|why| redactor.redact(&why).into_owned());
+        for id in step.steps {
+            let (label, error) = (step.label.clone(), error.clone());
+            if let Err(why) = recorder.write(&Record::Undone { step: id, label, error }, Sync::Now) {
+                sink.send(Event::Warning { message: why.message });
+            }
+        }
+        if !step.label.is_empty() {
+            sink.send(Event::Undone { host: host.to_string(), label: step.label, error });
+        }
+    };
+    let mut hosts: Vec<String> = Vec::new();
+    for one in &chosen {
+        if !hosts.contains(&one.step.intent.host) {
+            hosts.push(one.step.intent.host.clone());
+        }
+    }
+    for host in hosts {
+        let mut applied = Vec::new();
+        for Chosen { step, kept } in chosen.iter().filter(|c| c.step.intent.host == host) {
+            let (label, steps) = (step.intent.label.clone(), vec![step.intent.step.clone()]);
+            redactor.register_val(&kept.args);
+            match target_of(step, kept, &connections, &operator).await {
+                Ok(target) => applied.push(Applied { label, target, back: kept.back.clone(), steps }),
+                Err(why) => told(&host, Undone { label, error: Some(why.message), steps }),
+            }
+        }
+        undo::undo(applied, &NoTasks, &mut |step| told(&host, step)).await;
+    }
+    connections.close().await;
+    let ending = if complete { Ended::RolledBack } else { Ended::NotRolledBack };
+    recorder.write(&Record::Ended { at: now(), ending }, Sync::Now)?;
+    Ok(ending)
+}
+
+async fn target_of(
+    step: &Step,
+    kept: &Kept,
+    connections: &Connections,
+    operator: &Target,
+) -> Result<Target, Failure> {
+    match (&step.intent.target, &kept.connection) {
+        (Some(name), Some(connection)) => Ok(connections.target(name, connection).await?),
+        _ => Ok(operator.clone()),
+    }
+}
