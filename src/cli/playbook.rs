@@ -154,7 +154,7 @@ impl Playbook {
         session: &Session,
         outputs: &Outputs,
     ) -> Result<Option<(Log, Held)>, Diagnostics> {
-        let wrong = |e: crate::secret::Error| Diagnostics(vec![setup::secret_problem(&e)]);
+        let wrong = |e: crate::secret::Error| setup::problem("run", &e);
         let shown = |path: &Path| path.strip_prefix(cwd).unwrap_or(path).display().to_string();
         let sources = session.loader.sources();
         let sources: BTreeMap<String, String> =

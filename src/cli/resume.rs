@@ -15,7 +15,7 @@ use super::Command;
 use super::console::ask_password;
 use super::playbook::{GoingOn, Playbook};
 use super::run_log::{self, RunFlags};
-use super::setup::{self, Outputs, env, secret_problem};
+use super::setup::{self, Outputs, env};
 
 /// Goes on with a run from where it stopped: same secrets, same order, nothing done twice.
 #[derive(Debug, Parser)]
@@ -66,7 +66,7 @@ impl Command for Resume {
 
 impl Resume {
     fn go_on(&self) -> Result<(Playbook, Outputs), Diagnostics> {
-        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let wrong = |e: Error| setup::problem("run", &e);
         let store = self.flags.store(&setup::cwd()?);
         let run = store.find(&self.id).map_err(wrong)?;
         let identities = load_identities(&self.age_identity).map_err(wrong)?;

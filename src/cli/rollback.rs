@@ -13,7 +13,7 @@ use crate::source::{Diagnostic, Diagnostics};
 use super::Command;
 use super::resume::load_identities;
 use super::run_log::{self, RunFlags};
-use super::setup::{self, Outputs, secret_problem};
+use super::setup::{self, Outputs};
 
 /// Takes back what a run did: stateful changes newest first, then restarts and recreates once more.
 #[derive(Debug, Parser)]
@@ -55,7 +55,7 @@ impl Command for Rollback {
 
 impl Rollback {
     fn go_back(&self, outputs: &Outputs) -> Result<u8, Diagnostics> {
-        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let wrong = |e: Error| setup::problem("run", &e);
         let store = self.flags.store(&setup::cwd()?);
         let run = store.find(&self.id).map_err(wrong)?;
         let identities = load_identities(&self.age_identity).map_err(wrong)?;

@@ -17,7 +17,7 @@ use crate::secret::recipients::{self, Recipients};
 use crate::secret::{Error, edit};
 use crate::source::Diagnostics;
 
-use super::setup::{Outputs, env, secret_problem};
+use super::setup::{self, Outputs, env};
 
 /// Flags about who runs something and where that is kept.
 #[derive(Debug, Clone, Default, Args)]
@@ -106,7 +106,7 @@ pub struct New<'a> {
 /// # Errors
 /// An unfinished run stands in the way, or nothing can be kept.
 pub fn begin(new: &New<'_>, outputs: &Outputs) -> Result<Open, Diagnostics> {
-    let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+    let wrong = |e: Error| setup::problem("run", &e);
     let store = new.flags.store(new.cwd);
     if let Some(other) = store.all().iter().find(|other| stands_in_the_way(other, new)) {
         return Err(wrong(blocked_by(other)));

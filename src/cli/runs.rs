@@ -14,7 +14,7 @@ use crate::source::Diagnostics;
 
 use super::Command;
 use super::run_log::RunFlags;
-use super::setup::{self, Outputs, secret_problem};
+use super::setup::{self, Outputs};
 
 /// Lists runs, tells one, and tidies up.
 #[derive(Debug, Parser)]
@@ -71,7 +71,7 @@ impl Command for Runs {
 
 impl Runs {
     fn act(&self, screen: &Screen) -> Result<(), Diagnostics> {
-        let wrong = |e: Error| Diagnostics(vec![secret_problem(&e)]);
+        let wrong = |e: Error| setup::problem("run", &e);
         let store = self.flags.store(&setup::cwd()?);
         match &self.action {
             None | Some(Action::List) => self.list(&store, screen),

@@ -112,6 +112,11 @@ fn text_of(plain: &Secret) -> Result<String, String> {
         .map_err(|_| "what is inside isn't UTF-8 text".to_string())
 }
 
+/// As [`secret_problem`], under a code of its own.
+pub fn problem(code: &'static str, e: &crate::secret::Error) -> Diagnostics {
+    Diagnostics(vec![Diagnostic { code, ..secret_problem(e) }])
+}
+
 pub fn secret_problem(e: &crate::secret::Error) -> Diagnostic {
     let mut d = Diagnostic::global("secret", e.to_string());
     d.help = e.help.clone();

@@ -9,6 +9,7 @@ use crate::remote::{Content, Effect, Output, RemoteError, RemoteErrorKind, Targe
 use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
+use super::fault::{self, Place};
 use super::log::{AtCut, StepLog};
 use super::undo::{Applied, Back, inverse_of};
 
@@ -139,8 +140,11 @@ impl Applier<'_> {
             return Ok(output);
         }
         let back = inverse_of(&step, target).await?;
+        fault::at(Place::BeforeIntent);
         let id = log.map(|log| log.intend(&step, &back)).transpose()?;
-        let applied = target.apply(&step.effect).await;
+        fault::at(Place::AfterIntent);
+        let applied = apply_with_fault(target, &step.effect).await;
+        fault::at(Place::AfterEffect);
         let back = match (&step.kind, &applied) {
             (StepKind::Stateful(Undo::FromOutput(inverse)), Ok(output)) => {
                 inverse(output).map_or(Back::Nothing, |effect| Back::Effects(vec![effect]))
@@ -149,6 +153,7 @@ impl Applier<'_> {
         };
         if let (Some(log), Some(id), Ok(output)) = (log, &id, &applied) {
             log.done(id, &step, output, &back)?;
+            fault::at(Place::AfterRecord);
         }
         // Whoever lost the connection doesn't know whether it happened.
         let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
@@ -201,6 +206,22 @@ impl Applier<'_> {
         (postcondition.holds)(&output).map_err(|why| {
             Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
         })
+    }
+}
+
+async fn apply_with_fault(target: &Target, effect: &Effect) -> Result<Output, RemoteError> {
+    if !fault::is_during() {
+        return target.apply(effect).await;
+    }
+    let applying = target.apply(effect);
+    let soon = tokio::time::sleep(Duration::from_millis(2));
+    tokio::pin!(applying, soon);
+    tokio::select! {
+        applied = &mut applying => applied,
+        () = &mut soon => {
+            fault::at(Place::During);
+            applying.await
+        }
     }
 }
 

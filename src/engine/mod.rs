@@ -7,6 +7,7 @@
 pub mod apply;
 mod connect;
 pub mod event;
+mod fault;
 mod handlers;
 mod include;
 mod instance;

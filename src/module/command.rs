@@ -154,17 +154,14 @@ pub async fn guarded(run: Guarded, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
 
     let command =
         Command { chdir, env: cx.environment.to_vec(), stdin: run.stdin, ..Command::new(run.program) };
-    let mut plan = Plan::ok().step(
-        Step::one_way(
-            run.label,
-            Effect::Run(command),
-            "what a command did cannot be undone by itself; give the task `undo:`",
-        )
-        .unobservable(),
-    );
+    let guarded = run.creates.is_some() || run.removes.is_some();
+    let why = "what a command did cannot be undone by itself; give the task `undo:`";
+    let step = Step::one_way(run.label, Effect::Run(command), why);
+    // Where `creates` and `removes` still ask for it, it didn't come to its end before.
+    let mut plan = Plan::ok().step(if guarded { step } else { step.unobservable() });
     plan.changed = Some(true);
     let would = placeholder(&run.shown, "Command would have run if not in check mode");
-    if run.creates.is_some() || run.removes.is_some() {
+    if guarded {
         // Ansible promises the change then; otherwise it says `skipped`.
         if cx.check {
             plan.result = would;

@@ -81,16 +81,14 @@ impl Module for Script {
         let mut command = Command::shell(shell).stdin(content);
         command.chdir = args.chdir;
         command.env = cx.environment.to_vec();
-        let mut plan = Plan::ok().step(
-            Step::one_way(
-                format!("run the script {}", host_path::basename(name)),
-                Effect::Run(command),
-                "what a script did cannot be undone by itself; give the task `undo:`",
-            )
-            .unobservable(),
-        );
+        let guarded = args.creates.is_some() || args.removes.is_some();
+        let label = format!("run the script {}", host_path::basename(name));
+        let why = "what a script did cannot be undone by itself; give the task `undo:`";
+        let step = Step::one_way(label, Effect::Run(command), why);
+        // Where `creates` and `removes` still ask for it, it didn't come to its end before.
+        let mut plan = Plan::ok().step(if guarded { step } else { step.unobservable() });
         plan.changed = Some(true);
-        if args.creates.is_none() && args.removes.is_none() {
+        if !guarded {
             let why = "Check mode is not supported for this task.";
             let told = [("changed", Val::from(false)), ("msg", Val::from(why))];
             plan.check = CheckAnswer::Skip(told.into_iter().map(|(k, v)| (Val::from(k), v)).collect());

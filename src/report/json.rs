@@ -29,6 +29,9 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
         into.insert("status".into(), status.into());
         let result = screen.redactor().redact_val(&Val::map(outcome.result.clone()));
         into.insert("result".into(), result.to_json());
+        if outcome.recalled {
+            into.insert("recalled".into(), json!(true));
+        }
         into.insert("seconds".into(), json!(outcome.duration.as_secs_f64()));
         if let Some(cause) = &outcome.unknown {
             into.insert("unknown".into(), json!(cause));

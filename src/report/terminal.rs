@@ -8,6 +8,9 @@ use crate::source::{Map, Val, diagnostic};
 
 use super::{Paint, Reporter, Screen, Settings, diff};
 
+/// What stands after an Outcome that the run came to before it was gone on with.
+const RECALLED: &str = " (done before)";
+
 pub struct Terminal {
     settings: Settings,
     /// The task whose banner was printed last.
@@ -119,6 +122,9 @@ impl Terminal {
         if !outcome.is_failed() && self.verbose(task, outcome) {
             text.push_str(&format!(" => {}", self.dump(screen, task, outcome, false)));
         }
+        if outcome.recalled {
+            text.push_str(RECALLED);
+        }
         screen.line(paint, &text);
         self.diffs(screen, outcome);
     }
@@ -161,6 +167,9 @@ impl Terminal {
         }
         if let Some(cause) = &outcome.unknown {
             text = format!("unknown: [{host}] ({cause})");
+        }
+        if outcome.recalled {
+            text.push_str(RECALLED);
         }
         let paint = match outcome.status {
             _ if outcome.unknown.is_some() => Paint::Warning,

@@ -2,8 +2,11 @@
 
 #![allow(dead_code)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -94,6 +97,7 @@ impl Test {
             .env_remove("ANSIBLE_INVENTORY")
             .env("NO_COLOR", "1")
             .env("HOME", self.dir.path())
+            .env("SEQN_AGE_IDENTITY", identity())
             .envs(self.env.iter().cloned())
             .stdin(Stdio::null());
         command
@@ -193,6 +197,22 @@ impl Ran {
         );
         self
     }
+}
+
+/// An age identity of the tests: the operator's, so that runs can be gone on with.
+pub fn identity() -> &'static Path {
+    static IDENTITY: OnceLock<PathBuf> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity.txt");
+        if !path.exists() {
+            let (secret, _) = seqn_play::secret::identities::generate();
+            let own = path.with_extension(std::process::id().to_string());
+            std::fs::write(&own, secret.expose_bytes()).expect("an identity");
+            std::fs::set_permissions(&own, Permissions::from_mode(0o600)).expect("its mode");
+            std::fs::rename(&own, &path).expect("in its place");
+        }
+        path
+    })
 }
 
 #[track_caller]
