@@ -109,6 +109,10 @@ fn state(dir: &Path) -> BTreeMap<String, String> {
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
             let path = entry.path();
+            // What the program keeps of its runs.
+            if path.ends_with(".seqn-play") {
+                continue;
+            }
             let meta = std::fs::symlink_metadata(&path).expect("an entry");
             let is = match () {
                 () if meta.is_dir() => {

@@ -11,8 +11,9 @@ const COSTS: [(&str, [u64; 2]); 9] = [
     ("blockinfile: {path: DIR/f, block: b}", [2, 1]),
     ("copy: {dest: DIR/new, content: x}", [2, 1]),
     ("copy: {dest: DIR/new, content: x, mode: '0600'}", [2, 1]),
-    ("file: {path: DIR/d, state: directory}", [2, 1]),
-    ("file: {path: DIR/f, state: absent}", [2, 1]),
+    // What goes back must be known before: which parents will be made, what will be gone.
+    ("file: {path: DIR/d, state: directory}", [3, 1]),
+    ("file: {path: DIR/f, state: absent}", [3, 1]),
     ("dotenv: {path: DIR/.env, key: A, value: '2'}", [2, 1]),
     ("command: touch DIR/made creates=DIR/made", [2, 1]),
 ];

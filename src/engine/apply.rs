@@ -214,14 +214,16 @@ async fn apply_with_fault(target: &Target, effect: &Effect) -> Result<Output, Re
         return target.apply(effect).await;
     }
     let applying = target.apply(effect);
-    let soon = tokio::time::sleep(Duration::from_millis(2));
+    let soon = tokio::time::sleep(Duration::from_millis(1));
     tokio::pin!(applying, soon);
-    tokio::select! {
-        applied = &mut applying => applied,
-        () = &mut soon => {
-            fault::at(Place::During);
-            applying.await
-        }
+    let applied = tokio::select! {
+        applied = &mut applying => Some(applied),
+        () = &mut soon => None,
+    };
+    fault::at(Place::During);
+    match applied {
+        Some(applied) => applied,
+        None => applying.await,
     }
 }
 

@@ -93,7 +93,7 @@ fn one_way(past: &History, step: &Step, why: &str) -> Failure {
 }
 
 fn overwriting(effect: &mut Effect) {
-    if let Effect::Write { expect, .. } = effect {
+    if let Effect::Write { expect, .. } | Effect::Unmake { expect, .. } = effect {
         *expect = Expect::Anything;
     }
 }

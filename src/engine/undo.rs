@@ -2,6 +2,8 @@
 //! original order. Undoing `ALTER ROLE → .env → recreate` in plain reverse order would leave the
 //! container with the new password.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::module::plan::Undo;
@@ -126,7 +128,7 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
         Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
             restore(path, target, Expect::Anything).await?
         }
-        Effect::Directory { path, .. } => match target.stat(path).await? {
+        Effect::Directory { path, .. } => match stat(path, target).await? {
             None => Back::Effects(made_with(path, target).await?),
             Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
         },
@@ -149,16 +151,24 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
             Some(_) => restore(path, target, Expect::Anything).await?,
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
-        Effect::Fetch { .. } => Back::Nothing,
+        Effect::Fetch { .. } | Effect::Unmake { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
+}
+
+/// As [`Target::stat`], without asking where it is known that nothing is there.
+async fn stat(path: &str, target: &Target) -> Result<Option<Arc<Stat>>, Failure> {
+    match target.remembered_file(path) {
+        Some(file) if file.stat.is_none() => Ok(None),
+        _ => Ok(target.stat(path).await?),
+    }
 }
 
 /// Removes a directory that is not there yet, and the parents that will be made with it.
 async fn made_with(path: &str, target: &Target) -> Result<Vec<Effect>, Failure> {
     let mut effects = Vec::new();
     let mut missing = path.trim_end_matches('/');
-    while !missing.is_empty() && target.stat(missing).await?.is_none() {
+    while !missing.is_empty() && stat(missing, target).await?.is_none() {
         effects.push(Effect::Remove { path: missing.to_string(), recurse: false });
         missing = missing.rsplit_once('/').map_or("", |(parent, _)| parent);
     }
@@ -176,13 +186,18 @@ fn written(content: &Content) -> Expect {
 
 /// What a write through `path` replaces. A module has mostly read it by now, so this asks nothing.
 async fn rewrite(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
-    match target.read(path, KEPT_CONTENT).await {
+    let known = target.remembered_file(path).filter(|f| f.content.len() as u64 <= KEPT_CONTENT);
+    let read = match known {
+        Some(file) => Ok(file),
+        None => target.read(path, KEPT_CONTENT).await,
+    };
+    match read {
         Ok(file) => match &file.stat {
             Some(stat) if stat.kind == FileKind::File => {
                 Ok(Back::Effects(vec![as_it_was(path, &file.content, stat, expect)]))
             }
-            // Nothing there, or a link to nothing, which only another question tells.
-            _ => restore(path, target, expect).await,
+            None => Ok(Back::Effects(vec![Effect::Unmake { path: path.to_string(), expect }])),
+            Some(_) => restore(path, target, expect).await,
         },
         Err(e) if e.kind == RemoteErrorKind::Limit => restore(path, target, expect).await,
         Err(e) => Err(e.into()),

@@ -36,6 +36,8 @@ pub enum Effect {
     Touch { path: String, attributes: Attributes },
     /// Remove; a directory only with `recurse`. Nothing there is fine.
     Remove { path: String, recurse: bool },
+    /// Remove the file that a [`Effect::Write`] made, wherever links led it. Nothing there is fine.
+    Unmake { path: String, expect: Expect },
     /// Move `from` over `path` on the same host.
     Rename { from: String, path: String },
     /// Run a command; a non-zero status is an output, not an error.

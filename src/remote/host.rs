@@ -62,6 +62,21 @@ impl Memory {
         known.entry((user.to_string(), question.clone())).or_default().clone()
     }
 
+    /// What is known of a file that this user asked for, however it was asked: its content, or that
+    /// nothing is there.
+    fn file(&self, user: &str, path: &str) -> Option<Arc<FileRead>> {
+        let known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.iter().filter(|((by, _), _)| by == user).find_map(|((_, asked), cell)| {
+            match (asked, cell.get()?) {
+                (Observation::Read { path: p, .. }, Answer::Read(file)) if p == path => Some(file.clone()),
+                (Observation::Stat { path: p, .. }, Answer::Stat(None)) if p == path => {
+                    Some(Arc::new(FileRead { stat: None, content: Vec::new() }))
+                }
+                _ => None,
+            }
+        })
+    }
+
     fn forget_question(&self, user: &str, question: &Observation) {
         let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         known.remove(&(user.to_string(), question.clone()));
@@ -209,6 +224,10 @@ impl Host for ShellHost {
         answer
     }
 
+    fn remembered_file(&self, path: &str) -> Option<Arc<FileRead>> {
+        self.memory.file(&self.user, path)
+    }
+
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
         let applied = match effect {
             Effect::Write { .. } => self.write(effect).await,
@@ -269,7 +288,7 @@ fn label(effect: &Effect) -> &'static str {
         Effect::Directory { .. } => "MKDIR",
         Effect::Link { .. } => "LINK",
         Effect::Touch { .. } => "TOUCH",
-        Effect::Remove { .. } => "REMOVE",
+        Effect::Remove { .. } | Effect::Unmake { .. } => "REMOVE",
         Effect::Rename { .. } => "RENAME",
         Effect::Run(_) => "RUN",
         Effect::Http(_) => "HTTP",

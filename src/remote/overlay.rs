@@ -221,7 +221,7 @@ impl Host for Overlay {
                 };
                 self.plan(path, merged);
             }
-            Effect::Remove { path, .. } => self.plan(path, Planned::Gone),
+            Effect::Remove { path, .. } | Effect::Unmake { path, .. } => self.plan(path, Planned::Gone),
             Effect::Rename { from, path } => {
                 let moved = self.planned(from).unwrap_or(Planned::Present {
                     kind: FileKind::File,

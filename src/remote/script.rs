@@ -171,6 +171,11 @@ pub fn effect(effect: &Effect) -> String {
                 }
             }
         }
+        Effect::Unmake { path, expect } => format!(
+            "s_real {} || exit 1\n[ -e \"$s_to\" ] || exit 0\ns_expect \"$s_to\" {} || exit $?\nrm -f -- \"$s_to\"",
+            quote(path),
+            expectation(expect)
+        ),
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
         Effect::Run(command) => run(command, Some("")),
         Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),

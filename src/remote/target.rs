@@ -44,6 +44,11 @@ pub trait Host: Send + Sync {
     /// [`RemoteError`]; a missing file or a failing command is an answer, not an error.
     async fn observe(&self, question: Observation) -> Result<Answer, RemoteError>;
 
+    /// What is known of a file without asking: nothing was done on the host since it was asked for.
+    fn remembered_file(&self, _path: &str) -> Option<Arc<FileRead>> {
+        None
+    }
+
     /// Applies one effect of files or commands. Only [`Target::apply`] calls this: it does those
     /// that are the same for every transport by itself ([`Effect::Http`], [`Effect::Fetch`]), and
     /// an implementation refuses them.
