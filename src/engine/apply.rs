@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::module::control::Console;
 use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition, Undo};
 use crate::module::{Failure, Plan, Step, StepKind, Where};
-use crate::remote::{Content, Effect, Output, RemoteError, RemoteErrorKind, Target};
+use crate::playbook::Probe;
+use crate::remote::{Command, Content, Effect, Output, RemoteError, RemoteErrorKind, Target};
 use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
@@ -174,10 +175,14 @@ impl Applier<'_> {
             Some(cut) if cut.intent.nature == Nature::Unobservable => {}
             _ => return Ok(None),
         }
-        let happened = match log.log.at_cut {
-            AtCut::Happened => true,
-            AtCut::Repeat => false,
-            AtCut::Ask => self.ask_whether_happened(log, step).await?,
+        let happened = match (&log.probe, log.log.at_cut) {
+            (_, AtCut::Happened) => true,
+            (Some(Probe::Never), _) | (_, AtCut::Repeat) => false,
+            (Some(Probe::Command(command)), _) => {
+                let probe = Command::shell(command.clone());
+                self.target(step.at).probe(probe).await?.success()
+            }
+            (None, AtCut::Ask) => self.ask_whether_happened(log, step).await?,
         };
         Ok(happened.then(Output::default))
     }

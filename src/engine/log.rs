@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::module::{Failure, Step, StepKind, Where};
-use crate::playbook::{OneWay, Task};
+use crate::playbook::{OneWay, Probe, Task};
 use crate::remote::{Connection, Effect, Expect, Output};
 use crate::run::history::{self, History};
 use crate::run::journal::Sync;
@@ -202,6 +202,8 @@ pub struct StepLog<'a> {
     /// What stands from before.
     pub earlier: Vec<history::Step>,
     pub attempt: u32,
+    /// The task's `probe:`, rendered.
+    pub probe: Option<Probe>,
     part: AtomicU32,
 }
 
@@ -232,6 +234,7 @@ impl<'a> StepLog<'a> {
             target,
             earlier,
             attempt,
+            probe: None,
             part: AtomicU32::new(0),
         }
     }
@@ -240,7 +243,9 @@ impl<'a> StepLog<'a> {
     fn answered(&self, back: &Back) -> Back {
         match back {
             _ if !self.of.undo.is_empty() => Back::Tasks(Vec::new()),
-            Back::OneWay(_) if self.of.one_way == OneWay::Accepted => Back::Nothing,
+            Back::OneWay(_) if self.of.one_way == OneWay::Accepted || self.of.changes_nothing() => {
+                Back::Nothing
+            }
             Back::Again(effect) if matches!(**effect, Effect::Http(_)) => {
                 Back::OneWay("a request can't be kept to be sent again".into())
             }
@@ -270,11 +275,21 @@ impl<'a> StepLog<'a> {
             target: on_host.then(|| self.target.to_string()),
             task: self.task.to_string(),
             label: step.label.clone(),
-            nature: nature(step),
+            nature: self.nature(step),
             kept: self.log.recorder.seal(&kept)?,
         };
         self.log.write(&Record::Intent(Box::new(intent)), Sync::Now)?;
         Ok(id)
+    }
+
+    fn nature(&self, step: &Step) -> Nature {
+        match (&step.kind, step.observable) {
+            (StepKind::Derived | StepKind::Passing, _) => Nature::Repeatable,
+            // So its author says.
+            (_, false) if self.of.changes_nothing() => Nature::Repeatable,
+            (_, false) => Nature::Unobservable,
+            (_, true) => Nature::Observable,
+        }
     }
 
     /// Writes that it was applied.
@@ -283,7 +298,7 @@ impl<'a> StepLog<'a> {
             matches!(step.kind, StepKind::Stateful(crate::module::plan::Undo::FromOutput(_)));
         let small = output.stdout.len() + output.stderr.len() <= KEPT_OUTPUT;
         let said = Said {
-            output: (nature(step) == Nature::Unobservable && small).then(|| output.clone()),
+            output: (self.nature(step) == Nature::Unobservable && small).then(|| output.clone()),
             back: told_by_output.then(|| self.answered(back)),
         };
         let kept = match said.output.is_some() || said.back.is_some() {
@@ -299,7 +314,7 @@ impl<'a> StepLog<'a> {
     /// What the same Step said before the program died between it and the Outcome: it isn't done
     /// again.
     pub fn said_before(&self, step: &Step) -> Result<Option<Output>, Failure> {
-        if nature(step) != Nature::Unobservable {
+        if self.nature(step) != Nature::Unobservable {
             return Ok(None);
         }
         let Some(last) = self.cut().filter(|last| last.intent.label == step.label) else { return Ok(None) };
@@ -351,16 +366,5 @@ fn expects(effect: &Effect) -> Option<&Expect> {
     match effect {
         Effect::Write { expect, .. } => Some(expect),
         _ => None,
-    }
-}
-
-fn nature(step: &Step) -> Nature {
-    use crate::module::plan::Undo;
-    match (&step.kind, &step.effect) {
-        (StepKind::Derived | StepKind::Passing, _) => Nature::Repeatable,
-        (StepKind::Stateful(Undo::OneWay(_)), Effect::Run(_) | Effect::Http(_)) if !step.observable => {
-            Nature::Unobservable
-        }
-        _ => Nature::Observable,
     }
 }

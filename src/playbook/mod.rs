@@ -20,5 +20,5 @@ pub use play::{Order, Play, Playbook, Section, Strategy, VarsPrompt};
 pub use role::{Exports, Parent, Role};
 pub use task::{
     Action, Block, BlockKind, Condition, Handler, IncludeRole, IncludeTasks, Item, Loop, LoopControl,
-    LoopSource, ModuleCall, OneWay, RoleFiles, StaticPath, Task,
+    LoopSource, ModuleCall, OneWay, Probe, RoleFiles, StaticPath, Task,
 };

@@ -70,6 +70,8 @@ pub struct Task {
     pub poll: Option<Setting<i64>>,
     /// Ours: tasks that take this task's effect back.
     pub undo: Vec<Item>,
+    /// Ours: whether an effect happened that was cut while it ran.
+    pub probe: Option<Probe>,
     /// Ours: this task's effect is accepted as one that can't be taken back.
     pub one_way: OneWay,
     /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].
@@ -81,6 +83,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// `changed_when: false`: its author says that it only looks.
+    pub fn changes_nothing(&self) -> bool {
+        matches!(self.changed_when.as_deref(), Some([Val::Bool(false)]))
+    }
+
     /// As shown when it starts, with `name` rendered by the caller: `role : name`.
     pub fn title(&self, rendered_name: Option<&str>) -> String {
         let own = rendered_name.unwrap_or_else(|| self.action.written());
@@ -99,6 +106,15 @@ pub enum OneWay {
     Refused,
     /// `one_way: ok`
     Accepted,
+}
+
+/// How a run that is gone on with learns whether an effect happened that it can't observe.
+#[derive(Debug, Clone)]
+pub enum Probe {
+    /// `probe: false`: what was cut doesn't count; doing it again does no harm.
+    Never,
+    /// A shell command that succeeds on the host where it happened.
+    Command(Text),
 }
 
 /// What a task does.

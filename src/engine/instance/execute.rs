@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::module::control::{self, ControlCx};
 use crate::module::{Failure, PlanCx, registry, wait_for_connection};
-use crate::playbook::{ModuleCall, OneWay};
+use crate::playbook::{ModuleCall, OneWay, Probe};
 use crate::remote::{Command, Connection, Target};
 use crate::source::args;
 use crate::source::{Text, Val};
@@ -73,10 +73,19 @@ impl Instance<'_> {
             services: &services,
         };
         let plan = (module.plan)(&args, &cx).await?;
-        let log = engine.log.as_ref().filter(|_| !check).map(|log| {
+        let mut log = engine.log.as_ref().filter(|_| !check).map(|log| {
             let (host, task) = (&*self.host, &self.label.name);
             StepLog::new(log, self.task, work.id.clone(), work.attempt, host, task, &args, &name, &connection)
         });
+        if let Some(log) = log.as_mut().filter(|log| !log.earlier.is_empty()) {
+            log.probe = match &self.task.probe {
+                Some(Probe::Command(command)) => {
+                    let rendered = self.render_with(&work.scope, &Val::Text(command.clone()))?;
+                    Some(Probe::Command(Text::new(rendered.key_text())))
+                }
+                other => other.clone(),
+            };
+        }
         let applier = Applier {
             host: &target,
             operator: &operator,

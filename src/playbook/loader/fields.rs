@@ -12,8 +12,7 @@ use crate::source::{Diagnostic, Entry, Kind, Map, Node, Severity, Text, Val};
 use super::Load;
 
 /// What can't be run yet, with its reason: the one place to strike it from.
-pub const UNSUPPORTED: [(&str, &str); 5] = [
-    ("probe", "`probe` belongs to resuming runs, which is not supported yet"),
+pub const UNSUPPORTED: [(&str, &str); 4] = [
     ("async", "tasks in the background are not supported yet; `timeout` bounds a task in the foreground"),
     ("debugger", "the task debugger is not supported"),
     ("strategy", "the debug strategy is not supported"),

@@ -6,7 +6,7 @@ use crate::inventory::names::is_variable;
 use crate::playbook::keywords::Level;
 use crate::playbook::{
     Action, Block, BlockKind, Handler, Item, Keywords, Loop, LoopControl, LoopSource, ModuleCall, ModuleInfo,
-    OneWay, Role, Setting, Task,
+    OneWay, Probe, Role, Setting, Task,
 };
 use crate::source::{Diagnostic, Entry, Kind, Node, Severity, Text, Val};
 
@@ -201,7 +201,7 @@ impl Load<'_> {
             },
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
             "action" | "local_action" | "args" | "undo" => {}
-            "probe" => self.unsupported("probe", &entry.key.span),
+            "probe" => task.probe = self.probe(value),
             _ => match key.strip_prefix("with_") {
                 Some(lookup) => self.loop_over(task, entry, Some(lookup)),
                 None => drop(self.shared(own, key, entry)),
@@ -303,6 +303,25 @@ impl Load<'_> {
         None
     }
 
+    fn probe(&mut self, value: &Node) -> Option<Probe> {
+        match &value.kind {
+            Kind::Bool(false) => Some(Probe::Never),
+            Kind::Text { .. } => match self.val(value) {
+                Val::Text(command) => Some(Probe::Command(command)),
+                _ => None,
+            },
+            _ => {
+                self.error(
+                    "wrong-type",
+                    "`probe` is a shell command that succeeds where the effect happened, or `false` where doing it \
+                     again does no harm",
+                    &value.span,
+                );
+                None
+            }
+        }
+    }
+
     /// `undo`: tasks that run as this task runs, but when it is to be taken back.
     fn own_tasks(&mut self, task: &mut Task, named: &[(&str, &Entry)], site: &Site) {
         let inherited = Keywords { when: Vec::new(), notify: None, ..task.keywords.clone() };
@@ -313,8 +332,8 @@ impl Load<'_> {
     }
 
     fn check_reversible(&mut self, task: &Task, called: &Called, info: &ModuleInfo) {
-        let changes_nothing = matches!(task.changed_when.as_deref(), Some([Val::Bool(false)]));
-        let is_answered_for = !task.undo.is_empty() || task.one_way == OneWay::Accepted || changes_nothing;
+        let is_answered_for =
+            !task.undo.is_empty() || task.one_way == OneWay::Accepted || task.changes_nothing();
         if let (Some(why), false) = (&info.irreversible, is_answered_for) {
             let message = format!("`{}` can't be undone inside a transaction: {why}", called.written);
             self.diags.push(

@@ -164,7 +164,7 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
         ),
         (
             "- ping:\n  probe: [{ping: }]",
-            "error[unsupported]: `probe` belongs to resuming runs, which is not supported yet\n  --> site.yml:4:7\n",
+            "error[wrong-type]: `probe` is a shell command that succeeds where the effect happened, or `false` where doing it again does no harm\n  --> site.yml:4:14\n",
         ),
         ("- ping:\n  one_way: yes", "error[wrong-type]: `one_way` can only be `ok`\n  --> site.yml:4:16\n"),
         (
