@@ -73,16 +73,20 @@ impl Sandbox {
     }
 
     /// Where the VPS is.
-    fn place(&self) -> PathBuf {
+    pub fn place(&self) -> PathBuf {
         self.scratch.path().join("vps")
     }
 
     /// The operator's machine: home, temporary files, and the project as it was cloned.
-    fn operator(&self) -> PathBuf {
+    pub fn operator(&self) -> PathBuf {
         self.scratch.path().join("operator")
     }
 
-    fn raised(&self, key: &str) -> &str {
+    pub fn number(&self, key: &str) -> u64 {
+        self.raised[key].as_u64().unwrap_or_else(|| panic!("{key} is missing"))
+    }
+
+    pub fn raised(&self, key: &str) -> &str {
         self.raised[key].as_str().unwrap_or_else(|| panic!("{key} is missing"))
     }
 
@@ -96,18 +100,24 @@ impl Sandbox {
         line.expect("the variable").trim_matches(['"', '\'']).to_string()
     }
 
-    pub fn rotate(&self, case: &Case, new: &str) -> Ran {
+    /// The project on the operator's machine, as it was cloned, with the host's variables.
+    pub fn project(&self) -> PathBuf {
         let project = self.operator().join("project");
         fs::remove_dir_all(&project).ok();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for folder in ["playbooks", "roles", "inventory"] {
             copy(&root.join(folder), &project.join(folder));
         }
+        let vars = project.join("inventory/staging/host_vars/vps/raised.yml");
+        fs::copy(self.place().join("raised.yml"), vars).expect("host variables");
+        project
+    }
+
+    pub fn rotate(&self, case: &Case, new: &str) -> Ran {
+        let project = self.project();
         for (path, text) in &case.files {
             fs::write(project.join(path), text).expect("a file");
         }
-        let vars = project.join("inventory/staging/host_vars/vps/raised.yml");
-        fs::copy(self.place().join("raised.yml"), vars).expect("host variables");
         // The operator's own file holds the new password on purpose.
         let given = self.scratch.path().join("given.yml");
         fs::write(&given, format!("new_password: {new}\n")).expect("a file");
@@ -122,6 +132,7 @@ impl Sandbox {
             .env("HOME", self.operator().join("home"))
             .env("TMPDIR", self.operator().join("tmp"))
             .env("NO_COLOR", "1")
+            .env("SEQN_AGE_IDENTITY", crate::support::identity())
             .stdin(Stdio::null())
             .output()
             .expect("it runs");
