@@ -8,9 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::become_user::{self, Become};
+use super::become_user::Become;
 use super::host::{Counter, Memory, ShellHost, Traffic, WorkShell};
-use super::shell::{BOOTSTRAP, Channel, Shell};
+use super::lock::control::Control;
+use super::lock::files::HostFiles;
+use super::lock::lease::Held;
+use super::lock::{self, HostLock, LockRefused, LockRequest};
+use super::shell::{Channel, Shell};
+use super::shells::{Shells, UserRoute};
 use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
 use crate::source::Text;
@@ -128,54 +133,6 @@ pub trait Route: Send + Sync {
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
 }
 
-struct UserRoute {
-    link: Arc<dyn Link>,
-    become_: Option<Become>,
-    shells: Arc<Shells>,
-}
-
-/// The work shells of a host's users.
-#[derive(Default)]
-struct Shells(Mutex<Vec<WorkShell>>);
-
-impl Shells {
-    fn add(&self, shell: WorkShell) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(shell);
-    }
-
-    /// Ends one that nobody uses now; its user gets another when there is a need.
-    fn end_one(&self) {
-        let shells = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for shell in shells.iter() {
-            if shell.try_lock().is_ok_and(|mut shell| shell.take().is_some()) {
-                return;
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Route for UserRoute {
-    async fn shell(&self) -> Result<Shell, RemoteError> {
-        Shell::start(self.channel().await?).await
-    }
-
-    async fn channel(&self) -> Result<Channel, RemoteError> {
-        // The shells of a host's other users may fill it.
-        if self.link.free() == 0 {
-            self.shells.end_one();
-        }
-        match &self.become_ {
-            None => self.link.open(BOOTSTRAP).await,
-            Some(wanted) => become_user::open(&*self.link, wanted).await,
-        }
-    }
-
-    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
-        self.link.connect(host, port).await
-    }
-}
-
 type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Who is told of each exchange with a host, at -vvv.
@@ -197,6 +154,9 @@ struct Connected {
     /// By whom to become, since another password or program may lead elsewhere.
     users: Mutex<HashMap<Option<Become>, Target>>,
     shells: Arc<Shells>,
+    /// Opened when a lock is asked for.
+    control: Control,
+    held: Arc<Held>,
 }
 
 /// Filled by whoever asks first; the others wait.
@@ -206,6 +166,8 @@ type Slot = Arc<OnceCell<Arc<Connected>>>;
 #[derive(Default)]
 pub struct Connections {
     hosts: AsyncMutex<HashMap<(String, Key), Slot>>,
+    /// By name and place, since who logs in there under another name is under the same lock.
+    held: Mutex<HashMap<(String, String, Option<u16>), Arc<Held>>>,
     observer: Observer,
 }
 
@@ -224,8 +186,7 @@ impl Connections {
     /// # Errors
     /// Unreachable, refused, or nobody could be become.
     pub async fn target(&self, name: &str, connection: &Connection) -> Result<Target, RemoteError> {
-        let cell = self.hosts.lock().await.entry((name.to_string(), connection.key())).or_default().clone();
-        let connected = cell.get_or_try_init(|| self.connect(name, connection)).await?;
+        let connected = self.connected(name, connection).await?;
         let user = match &connection.become_ {
             Some(wanted) => format!("{}:{}", wanted.method.name(), wanted.user),
             None => connection.user.clone().unwrap_or_default(),
@@ -247,9 +208,46 @@ impl Connections {
                 memory: connected.memory.clone(),
                 counter: connected.counter.clone(),
                 observer: self.observer.clone(),
+                held: connected.held.clone(),
             }))
         });
         Ok(target.clone())
+    }
+
+    /// Takes the lock of a project on a host, as the login user: from then on
+    /// [`Target::apply_as`] notes there what it does. `waiting` hears once of what is waited for.
+    /// Closing the connections gives no lock back.
+    ///
+    /// # Errors
+    /// Somebody has it, something of another run still runs, or the host couldn't be asked.
+    pub async fn lock(
+        &self,
+        name: &str,
+        connection: &Connection,
+        request: &LockRequest,
+        mut waiting: impl FnMut(&LockRefused) + Send,
+    ) -> Result<HostLock, LockRefused> {
+        let connected = self.connected(name, connection).await?;
+        lock::take(connected.control.clone(), connected.held.clone(), request, &mut waiting).await
+    }
+
+    /// The files of a project's runs on a host, to be looked at without a lock.
+    ///
+    /// # Errors
+    /// Unreachable.
+    pub async fn files(
+        &self,
+        name: &str,
+        connection: &Connection,
+        project: &str,
+    ) -> Result<HostFiles, RemoteError> {
+        let connected = self.connected(name, connection).await?;
+        Ok(HostFiles::new(connected.control.clone(), project))
+    }
+
+    async fn connected(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
+        let cell = self.hosts.lock().await.entry((name.to_string(), connection.key())).or_default().clone();
+        cell.get_or_try_init(|| self.connect(name, connection)).await.cloned()
     }
 
     async fn connect(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
@@ -259,12 +257,18 @@ impl Connections {
             TransportKind::Native => Arc::new(native::Client::connect(connection).await?),
             TransportKind::Local => Arc::new(local::Local),
         };
+        let shells: Arc<Shells> = Arc::default();
+        let route = UserRoute { link: link.clone(), become_: None, shells: shells.clone() };
+        let place = (name.to_string(), connection.address.clone(), connection.port);
+        let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(Arc::new(Connected {
             link,
             memory: Arc::default(),
             counter: Arc::default(),
             users: Mutex::default(),
-            shells: Arc::default(),
+            shells,
+            control: Control::new(name, Box::new(route), self.observer.clone()),
+            held: held.entry(place).or_default().clone(),
         }))
     }
 
