@@ -58,4 +58,3 @@ impl Route for UserRoute {
         self.link.connect(host, port).await
     }
 }
-

@@ -9,5 +9,6 @@ mod failures;
 mod fixture;
 mod hosts;
 mod large;
+mod lock;
 mod secrets;
 mod suite;

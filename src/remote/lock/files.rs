@@ -45,8 +45,9 @@ impl HostFiles {
     /// Runs a script in the folder, if it is there.
     async fn look(&self, what: &str, script: &str) -> Result<Vec<u8>, RemoteError> {
         let folder = format!("{}/runs-$l_me", self.folder);
-        let script =
-            format!("l_begin; [ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}");
+        let script = format!(
+            "l_begin; [ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}"
+        );
         Ok(self.control.run(&script, what).await?.stdout)
     }
 

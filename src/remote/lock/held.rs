@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::HeldBy;
 use super::control::Control;
 use super::files::HostFiles;
 use super::lease::{Held, Lease, now};
-use super::HeldBy;
 use crate::remote::RemoteError;
 
 /// How soon a renewal that got no answer is tried again.

@@ -224,7 +224,8 @@ l_renew() { # folder number lease
   if l_ours "$1" "$2"; then
     l_old=$l_m
     l_now
-    if touch -c -m -d "@$l_n" -- "$1/lock.$2"; then
+    # An expired one isn't made to look alive.
+    if [ $((l_n - l_old)) -le "$3" ] && touch -c -m -d "@$l_n" -- "$1/lock.$2"; then
       # By the clock after it: nobody can have found it expired before.
       l_now
       if [ $((l_n - l_old)) -le "$3" ] && l_ours "$1" "$2"; then
