@@ -5,10 +5,12 @@
 //! in CI) that is a failure.
 
 mod become_user;
+mod cut_off;
 mod failures;
 mod fixture;
 mod hosts;
 mod large;
 mod lock;
 mod secrets;
+mod starters;
 mod suite;
