@@ -162,12 +162,15 @@ struct Connected {
 /// Filled by whoever asks first; the others wait.
 type Slot = Arc<OnceCell<Arc<Connected>>>;
 
+/// Name, address and port of a host.
+type Place = (String, String, Option<u16>);
+
 /// Every connection of a run.
 #[derive(Default)]
 pub struct Connections {
     hosts: AsyncMutex<HashMap<(String, Key), Slot>>,
     /// By name and place, since who logs in there under another name is under the same lock.
-    held: Mutex<HashMap<(String, String, Option<u16>), Arc<Held>>>,
+    held: Mutex<HashMap<Place, Arc<Held>>>,
     observer: Observer,
 }
 

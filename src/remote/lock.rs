@@ -21,11 +21,13 @@ pub mod files;
 mod held;
 pub mod lease;
 pub mod mark;
+mod noted;
 mod running;
 
 pub use held::HostLock;
 pub use mark::EffectId;
-pub use running::{EffectState, Running};
+pub use noted::Running;
+pub use running::EffectState;
 
 /// Where the locks of a host are.
 const BASE: &str = "/var/tmp/seqn-play";

@@ -237,6 +237,26 @@ fn doas() {
     }
 }
 
+/// A complaint that comes in pieces, the first of which looks like a prompt.
+#[test]
+fn a_complaint_is_no_prompt() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(sshd) = Sshd::start(Sh::Dash) else { return };
+    for (method, word) in [(BecomeMethod::Doas, "doas"), (BecomeMethod::Su, "su")] {
+        let exe = dir.path().join(word);
+        let script = format!("#!/bin/sh\nprintf '{word}: ' >&2\nsleep 0.3\necho 'not for you' >&2\nexit 1\n");
+        std::fs::write(&exe, script).unwrap();
+        std::fs::set_permissions(&exe, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for transport in both() {
+            for password in [Some(PASSWORD), None] {
+                let exe = Some(exe.display().to_string());
+                let wanted = Become { exe, ..by(method, "root", password) };
+                refused(&sshd.connection(transport), &wanted, &format!("{word}: not for you"));
+            }
+        }
+    }
+}
+
 /// The whole suite as somebody else, whose shell is behind all of that.
 #[test]
 fn the_suite_after_becoming_root() {

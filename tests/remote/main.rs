@@ -11,6 +11,7 @@ mod fixture;
 mod hosts;
 mod large;
 mod lock;
+mod noted;
 mod secrets;
 mod starters;
 mod suite;
