@@ -154,9 +154,9 @@ struct Connected {
     /// By whom to become, since another password or program may lead elsewhere.
     users: Mutex<HashMap<Option<Become>, Target>>,
     shells: Arc<Shells>,
-    /// Opened when a lock is asked for.
     control: Control,
     held: Arc<Held>,
+    connection: Connection,
 }
 
 /// Filled by whoever asks first; the others wait.
@@ -171,6 +171,8 @@ pub struct Connections {
     hosts: AsyncMutex<HashMap<(String, Key), Slot>>,
     /// By name and place, since who logs in there under another name is under the same lock.
     held: Mutex<HashMap<Place, Arc<Held>>>,
+    /// What a lock is held by outlives a connection that is made anew.
+    controls: Mutex<HashMap<(String, Key), Control>>,
     observer: Observer,
 }
 
@@ -261,7 +263,13 @@ impl Connections {
             TransportKind::Local => Arc::new(local::Local),
         };
         let shells: Arc<Shells> = Arc::default();
-        let route = UserRoute { link: link.clone(), become_: None, shells: shells.clone() };
+        let route: Arc<dyn Route> =
+            Arc::new(UserRoute { link: link.clone(), become_: None, shells: shells.clone() });
+        let mut controls = self.controls.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let control = controls
+            .entry((name.to_string(), connection.key()))
+            .or_insert_with(|| Control::new(name, route.clone(), self.observer.clone()));
+        control.reach_by(route);
         let place = (name.to_string(), connection.address.clone(), connection.port);
         let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(Arc::new(Connected {
@@ -270,8 +278,9 @@ impl Connections {
             counter: Arc::default(),
             users: Mutex::default(),
             shells,
-            control: Control::new(name, Box::new(route), self.observer.clone()),
+            control: control.clone(),
             held: held.entry(place).or_default().clone(),
+            connection: connection.clone(),
         }))
     }
 
@@ -298,7 +307,8 @@ impl Connections {
         all
     }
 
-    /// Ends the connections of one host; the next task connects again.
+    /// Ends the connections of one host; the next task connects again, and where a lock is held
+    /// that is done now, so that it can be renewed.
     pub async fn reset(&self, name: &str) {
         let mut hosts = self.hosts.lock().await;
         let mut gone = Vec::new();
@@ -312,6 +322,10 @@ impl Connections {
         drop(hosts);
         for connected in gone {
             connected.link.close().await;
+            if connected.held.is_ours() {
+                // Who can't be reached any more loses it, and says so.
+                self.connected(name, &connected.connection).await.ok();
+            }
         }
     }
 

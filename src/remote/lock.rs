@@ -158,13 +158,16 @@ pub async fn take(
     request: &LockRequest,
     waiting: &mut (dyn FnMut(&LockRefused) + Send),
 ) -> Result<HostLock, LockRefused> {
+    if held.is_ours() {
+        return Err(refused(format!("this program has a lock on {} already", control.host())).into());
+    }
     let folder = format!("{BASE}/{}", tidy(&request.project));
     let until = now() + request.wait.unwrap_or_default();
     let mut pause = Duration::from_millis(100);
     let mut told = false;
     loop {
         let sent = now();
-        let refused = match look(&control, &folder, request).await? {
+        let by = match look(&control, &folder, request).await? {
             Look::Taken { number, broke } => {
                 let lease = Lease {
                     folder,
@@ -184,8 +187,8 @@ pub async fn take(
             }
             Look::Held(by) => by,
         };
-        let never = refused.dead.is_some() || now() >= until;
-        let refused = LockRefused::Held(refused);
+        let never = by.dead.is_some() || now() >= until;
+        let refused = LockRefused::Held(by);
         if never {
             return Err(refused);
         }

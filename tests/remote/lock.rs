@@ -83,6 +83,7 @@ async fn all(connection: &Connection) {
         one_holder(connection),
         a_dead_lock_is_taken_over(connection),
         files_are_the_login_users_alone(connection),
+        a_new_connection_keeps_it(connection),
         crate::noted::all(connection),
     );
 }
@@ -91,21 +92,21 @@ async fn one_holder(connection: &Connection) {
     let project = Project::new();
     let (one, other) = (Connections::new(), Connections::new());
     let mut short = project.request("one");
-    short.lease = Duration::from_secs(3);
+    short.lease = Duration::from_secs(6);
     let held = lock(&one, connection, &short).await.unwrap();
     assert!(!held.is_lost() && held.broke().is_none());
     // Longer than its lease: it is renewed.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     let mut request = project.request("two");
     request.break_dead = true;
     let refused = lock(&other, connection, &request).await.unwrap_err();
     let text = refused.to_string();
     let seen = by(refused);
     assert_eq!(seen.holder, project.request("one").holder);
-    assert_eq!((seen.dead, seen.lease_seconds, seen.user.as_str()), (None, 3, me().as_str()));
-    assert!(seen.renewed_seconds_ago <= 2, "{}", seen.renewed_seconds_ago);
+    assert_eq!((seen.dead, seen.lease_seconds, seen.user.as_str()), (None, 6, me().as_str()));
+    assert!(seen.renewed_seconds_ago <= 6, "{}", seen.renewed_seconds_ago);
     let age = chrono::Utc::now().timestamp() - seen.since;
-    assert!((5..60).contains(&age), "{age}");
+    assert!((9..90).contains(&age), "{age}");
     assert!(text.starts_with("run one of Ada from laptop has the lock since 20"), "{text}");
     assert!(!held.is_lost());
     // Waiting is told once, is bounded, and ends when the lock is given back.
@@ -198,6 +199,25 @@ async fn a_dead_lock_is_taken_over(connection: &Connection) {
     assert!(refused.to_string().contains("lock.900 is not a lock of this program"), "{refused}");
     one.close().await;
     other.close().await;
+}
+
+/// As `meta: reset_connection` makes one.
+async fn a_new_connection_keeps_it(connection: &Connection) {
+    let project = Project::new();
+    let connections = Connections::new();
+    let mut request = project.request("one");
+    request.lease = Duration::from_secs(6);
+    let held = lock(&connections, connection, &request).await.unwrap();
+    let refused = lock(&connections, connection, &request).await.unwrap_err();
+    assert!(refused.to_string().contains("has a lock on host already"), "{refused}");
+    connections.reset("host").await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let target = connections.target("host", connection).await.unwrap();
+    let said = target.apply_as(&sh("exit 3"), &effect("one", "after")).await.unwrap();
+    assert!(!held.is_lost() && said.status == 3);
+    assert_eq!(held.effect(&effect("one", "after")).await.unwrap(), EffectState::Ended { status: 3 });
+    held.release().await.unwrap();
+    connections.close().await;
 }
 
 async fn files_are_the_login_users_alone(connection: &Connection) {

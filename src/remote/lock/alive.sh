@@ -10,7 +10,12 @@ l_alive() { # pid group start boot
   *ermitted*) ;;
   *) return 1 ;;
   esac
-  read -r l_said 2>/dev/null <"/proc/$1/stat" || { [ "$1" = "$2" ] && l_members "$1"; return; }
+  read -r l_said 2>/dev/null <"/proc/$1/stat" || {
+    # A host that hides the processes of others says no more than that.
+    read -r l_said 2>/dev/null </proc/1/stat || return 0
+    [ "$1" = "$2" ] && l_members "$1"
+    return
+  }
   l_pid=$1 l_group=$2 l_start=$3
   set -- ${l_said##*) }
   # Another process may have the number by now.
@@ -19,9 +24,8 @@ l_alive() { # pid group start boot
   case $1 in Z | X) [ "$l_pid" = "$l_group" ] && l_members "$l_pid" ;; esac
 }
 
-# Whether a group has a member that runs, or can't be looked at.
+# Whether a group has a member that runs.
 l_members() { # group
-  [ -r /proc/self/stat ] || return 0
   for l_f in /proc/[0-9]*/stat; do
     read -r l_said 2>/dev/null <"$l_f" || continue
     set -- "$1" ${l_said##*) }

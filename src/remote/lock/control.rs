@@ -24,14 +24,25 @@ pub struct Control(Arc<Inner>);
 
 struct Inner {
     name: String,
-    route: Box<dyn Route>,
+    /// Another one after the host's connection was made anew.
+    route: std::sync::Mutex<Arc<dyn Route>>,
     shell: Mutex<Option<Shell>>,
     observer: Observer,
 }
 
 impl Control {
-    pub fn new(name: &str, route: Box<dyn Route>, observer: Observer) -> Control {
+    pub fn new(name: &str, route: Arc<dyn Route>, observer: Observer) -> Control {
+        let route = std::sync::Mutex::new(route);
         Control(Arc::new(Inner { name: name.into(), route, shell: Mutex::default(), observer }))
+    }
+
+    /// From now on its shell is opened there.
+    pub fn reach_by(&self, route: Arc<dyn Route>) {
+        *self.0.route.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = route;
+    }
+
+    fn route(&self) -> Arc<dyn Route> {
+        self.0.route.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     pub fn host(&self) -> &str {
@@ -45,7 +56,7 @@ impl Control {
             let mut shell = match slot.take() {
                 Some(shell) => shell,
                 None => {
-                    let mut shell = self.0.route.shell().await?;
+                    let mut shell = self.route().shell().await?;
                     shell.define(FUNCTIONS).await?;
                     shell
                 }

@@ -9,7 +9,7 @@ use super::files::HostFiles;
 use super::lease::{Held, Lease, now};
 use crate::remote::RemoteError;
 
-/// How soon a renewal that got no answer is tried again.
+/// How soon a renewal that failed is tried again, at most.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The lock of a run on one host. Dropped without [`release`](HostLock::release) it counts as lost
@@ -123,7 +123,7 @@ async fn renew(control: Control, lease: Arc<Lease>) {
                 pause = *length / 3;
             }
             Ok(Ok(_)) => lease.lose(),
-            Ok(Err(_)) | Err(_) => pause = AGAIN.min(*length / 3),
+            Ok(Err(_)) | Err(_) => pause = AGAIN.min(lease.left() / 10),
         }
         if lease.is_lost() {
             return lease.lose();

@@ -79,6 +79,11 @@ pub fn lost(host: &str) -> RemoteError {
 pub struct Held(Mutex<Option<Arc<Lease>>>);
 
 impl Held {
+    pub fn is_ours(&self) -> bool {
+        let lease = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        lease.as_ref().is_some_and(|lease| !lease.is_lost())
+    }
+
     pub fn set(&self, lease: Option<Arc<Lease>>) {
         *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = lease;
     }
