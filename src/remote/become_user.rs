@@ -106,7 +106,7 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
         }
     };
     let mut seen = Seen { way, ..Seen::default() };
-    let mut turn = seen.wait(&mut channel, &words, wanted.method).await;
+    let mut turn = seen.wait(&mut channel, &words, wanted).await;
     if let Turn::Prompt = turn {
         let Some(password) = &wanted.password else {
             return Err(failure(wanted, "it asks for a password and none was given".into())
@@ -123,7 +123,7 @@ async fn attempt(link: &dyn Link, wanted: &Become, way: Way) -> Result<Attempt, 
             return Ok(Attempt::Refused(seen));
         }
         seen.forget_prompt();
-        turn = seen.wait(&mut channel, &words, wanted.method).await;
+        turn = seen.wait(&mut channel, &words, wanted).await;
         if let Turn::Prompt = turn {
             return Err(failure(wanted, "the password is wrong".into()));
         }
@@ -227,15 +227,15 @@ struct Seen {
 }
 
 impl Seen {
-    async fn wait(&mut self, channel: &mut Channel, words: &Words, method: BecomeMethod) -> Turn {
-        let turn = tokio::time::timeout(PATIENCE, self.watch(channel, words, method)).await;
+    async fn wait(&mut self, channel: &mut Channel, words: &Words, wanted: &Become) -> Turn {
+        let turn = tokio::time::timeout(PATIENCE, self.watch(channel, words, wanted)).await;
         turn.unwrap_or_else(|_| {
             self.timed_out = true;
             Turn::Ended
         })
     }
 
-    async fn watch(&mut self, channel: &mut Channel, words: &Words, method: BecomeMethod) -> Turn {
+    async fn watch(&mut self, channel: &mut Channel, words: &Words, wanted: &Become) -> Turn {
         let ready = format!("{}\n", words.ready);
         let (mut out_open, mut err_open) = (true, true);
         let mut byte = [0u8; 1];
@@ -244,9 +244,13 @@ impl Seen {
             if self.out.ends_with(ready.as_bytes()) {
                 return Turn::Ready;
             }
-            let asked = match method {
+            let asked = match wanted.method {
                 BecomeMethod::Sudo => contains(&self.err, &words.prompt),
-                BecomeMethod::Su | BecomeMethod::Doas => asks(&self.err) || asks(&self.out),
+                // It was told not to ask.
+                BecomeMethod::Doas if self.way != Way::TerminalAsks => false,
+                BecomeMethod::Su | BecomeMethod::Doas => {
+                    [&self.err, &self.out].iter().any(|said| asks(said, wanted))
+                }
             };
             if asked {
                 return Turn::Prompt;
@@ -278,8 +282,7 @@ impl Seen {
         let said = String::from_utf8_lossy(&self.err).to_lowercase();
         if wanted.method == BecomeMethod::Doas {
             let can = wanted.password.is_some() && self.way == Way::Pipes;
-            // The rest of its message can be lost: it ends right behind it.
-            return can && (said.contains("authentication required") || said.trim() == "doas:");
+            return can && said.contains("authentication required");
         }
         ["must have a tty", "a terminal is required", "a tty is required", "no tty present"]
             .iter()
@@ -320,10 +323,13 @@ impl Seen {
 }
 
 /// Whether a prompt in whatever language was said: text that ends in a colon and not in a newline.
-fn asks(said: &[u8]) -> bool {
+/// The program's name with a colon is the first piece of a complaint, the rest of which follows.
+fn asks(said: &[u8], wanted: &Become) -> bool {
+    let exe = wanted.exe.as_deref().unwrap_or(wanted.method.name());
+    let name = exe.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     let text = String::from_utf8_lossy(said);
     let line = text.rsplit('\n').next().unwrap_or_default().trim_end_matches(' ');
-    line.ends_with([':', '\u{ff1a}'])
+    line.ends_with([':', '\u{ff1a}']) && line.strip_suffix(':') != Some(name)
 }
 
 fn contains(haystack: &[u8], needle: &str) -> bool {

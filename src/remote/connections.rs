@@ -9,9 +9,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::become_user::{self, Become};
+use super::become_user::Become;
 use super::host::{Counter, Memory, ShellHost, Traffic, WorkShell};
-use super::shell::{BOOTSTRAP, Channel, Shell};
+use super::lock::control::Control;
+use super::lock::files::HostFiles;
+use super::lock::lease::Held;
+use super::lock::{self, HostLock, LockRefused, LockRequest};
+use super::shell::{Channel, Shell};
+use super::shells::{Shells, UserRoute};
 use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
 use crate::source::Text;
@@ -130,54 +135,6 @@ pub trait Route: Send + Sync {
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
 }
 
-struct UserRoute {
-    link: Arc<dyn Link>,
-    become_: Option<Become>,
-    shells: Arc<Shells>,
-}
-
-/// The work shells of a host's users.
-#[derive(Default)]
-struct Shells(Mutex<Vec<WorkShell>>);
-
-impl Shells {
-    fn add(&self, shell: WorkShell) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(shell);
-    }
-
-    /// Ends one that nobody uses now; its user gets another when there is a need.
-    fn end_one(&self) {
-        let shells = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for shell in shells.iter() {
-            if shell.try_lock().is_ok_and(|mut shell| shell.take().is_some()) {
-                return;
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Route for UserRoute {
-    async fn shell(&self) -> Result<Shell, RemoteError> {
-        Shell::start(self.channel().await?).await
-    }
-
-    async fn channel(&self) -> Result<Channel, RemoteError> {
-        // The shells of a host's other users may fill it.
-        if self.link.free() == 0 {
-            self.shells.end_one();
-        }
-        match &self.become_ {
-            None => self.link.open(BOOTSTRAP).await,
-            Some(wanted) => become_user::open(&*self.link, wanted).await,
-        }
-    }
-
-    async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
-        self.link.connect(host, port).await
-    }
-}
-
 type Told = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Who is told of each exchange with a host, at -vvv.
@@ -199,15 +156,25 @@ struct Connected {
     /// By whom to become, since another password or program may lead elsewhere.
     users: Mutex<HashMap<Option<Become>, Target>>,
     shells: Arc<Shells>,
+    control: Control,
+    held: Arc<Held>,
+    connection: Connection,
 }
 
 /// Filled by whoever asks first; the others wait.
 type Slot = Arc<OnceCell<Arc<Connected>>>;
 
+/// Name, address and port of a host.
+type Place = (String, String, Option<u16>);
+
 /// Every connection of a run.
 #[derive(Default)]
 pub struct Connections {
     hosts: AsyncMutex<HashMap<(String, Key), Slot>>,
+    /// By name and place, since who logs in there under another name is under the same lock.
+    held: Mutex<HashMap<Place, Arc<Held>>>,
+    /// What a lock is held by outlives a connection that is made anew.
+    controls: Mutex<HashMap<(String, Key), Control>>,
     observer: Observer,
 }
 
@@ -226,8 +193,7 @@ impl Connections {
     /// # Errors
     /// Unreachable, refused, or nobody could be become.
     pub async fn target(&self, name: &str, connection: &Connection) -> Result<Target, RemoteError> {
-        let cell = self.hosts.lock().await.entry((name.to_string(), connection.key())).or_default().clone();
-        let connected = cell.get_or_try_init(|| self.connect(name, connection)).await?;
+        let connected = self.connected(name, connection).await?;
         let user = match &connection.become_ {
             Some(wanted) => format!("{}:{}", wanted.method.name(), wanted.user),
             None => connection.user.clone().unwrap_or_default(),
@@ -249,9 +215,46 @@ impl Connections {
                 memory: connected.memory.clone(),
                 counter: connected.counter.clone(),
                 observer: self.observer.clone(),
+                held: connected.held.clone(),
             }))
         });
         Ok(target.clone())
+    }
+
+    /// Takes the lock of a project on a host, as the login user: from then on
+    /// [`Target::apply_as`] notes there what it does. `waiting` hears once of what is waited for.
+    /// Closing the connections gives no lock back.
+    ///
+    /// # Errors
+    /// Somebody has it, something of another run still runs, or the host couldn't be asked.
+    pub async fn lock(
+        &self,
+        name: &str,
+        connection: &Connection,
+        request: &LockRequest,
+        mut waiting: impl FnMut(&LockRefused) + Send,
+    ) -> Result<HostLock, LockRefused> {
+        let connected = self.connected(name, connection).await?;
+        lock::take(connected.control.clone(), connected.held.clone(), request, &mut waiting).await
+    }
+
+    /// The files of a project's runs on a host, to be looked at without a lock.
+    ///
+    /// # Errors
+    /// Unreachable.
+    pub async fn files(
+        &self,
+        name: &str,
+        connection: &Connection,
+        project: &str,
+    ) -> Result<HostFiles, RemoteError> {
+        let connected = self.connected(name, connection).await?;
+        Ok(HostFiles::new(connected.control.clone(), project))
+    }
+
+    async fn connected(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
+        let cell = self.hosts.lock().await.entry((name.to_string(), connection.key())).or_default().clone();
+        cell.get_or_try_init(|| self.connect(name, connection)).await.cloned()
     }
 
     async fn connect(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
@@ -261,12 +264,25 @@ impl Connections {
             TransportKind::Native => Arc::new(native::Client::connect(connection).await?),
             TransportKind::Local => Arc::new(local::Local),
         };
+        let shells: Arc<Shells> = Arc::default();
+        let route: Arc<dyn Route> =
+            Arc::new(UserRoute { link: link.clone(), become_: None, shells: shells.clone() });
+        let mut controls = self.controls.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let control = controls
+            .entry((name.to_string(), connection.key()))
+            .or_insert_with(|| Control::new(name, route.clone(), self.observer.clone()));
+        control.reach_by(route);
+        let place = (name.to_string(), connection.address.clone(), connection.port);
+        let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(Arc::new(Connected {
             link,
             memory: Arc::default(),
             counter: Arc::default(),
             users: Mutex::default(),
-            shells: Arc::default(),
+            shells,
+            control: control.clone(),
+            held: held.entry(place).or_default().clone(),
+            connection: connection.clone(),
         }))
     }
 
@@ -293,7 +309,8 @@ impl Connections {
         all
     }
 
-    /// Ends the connections of one host; the next task connects again.
+    /// Ends the connections of one host; the next task connects again, and where a lock is held
+    /// that is done now, so that it can be renewed.
     pub async fn reset(&self, name: &str) {
         let mut hosts = self.hosts.lock().await;
         let mut gone = Vec::new();
@@ -307,6 +324,10 @@ impl Connections {
         drop(hosts);
         for connected in gone {
             connected.link.close().await;
+            if connected.held.is_ours() {
+                // Who can't be reached any more loses it, and says so.
+                self.connected(name, &connected.connection).await.ok();
+            }
         }
     }
 

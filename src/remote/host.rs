@@ -10,6 +10,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
 use super::connections::{Observer, Route};
+use super::lock::lease::Held;
+use super::lock::mark::{EffectId, Mark};
 use super::script::{self, INLINE};
 use super::shell::Shell;
 use super::{
@@ -103,6 +105,7 @@ pub struct ShellHost {
     pub memory: Arc<Memory>,
     pub counter: Arc<Counter>,
     pub observer: Observer,
+    pub held: Arc<Held>,
 }
 
 impl ShellHost {
@@ -164,7 +167,7 @@ impl ShellHost {
         }
     }
 
-    async fn write(&self, effect: &Effect) -> Result<Output, RemoteError> {
+    async fn write(&self, effect: &Effect, mark: Option<&Mark>) -> Result<Output, RemoteError> {
         let Effect::Write { path, content, .. } = effect else {
             return Err(local_error(format!("{effect:?} is not a write")));
         };
@@ -188,7 +191,33 @@ impl ShellHost {
                 format!("mv -f -- {from} \"$s_tmp\" || {{ rm -f -- {from}; false; }}")
             }
         };
-        self.run(&script::with_stat(effect, script::write(effect, &fill)), &what).await
+        self.run(&script::whole(effect, script::write(effect, &fill), mark), &what).await
+    }
+
+    async fn do_it(&self, effect: &Effect, mark: Option<&Mark>) -> Result<Output, RemoteError> {
+        let applied = match effect {
+            Effect::Write { .. } => self.write(effect, mark).await,
+            _ => self.run(&script::whole(effect, script::effect(effect, mark), mark), label(effect)).await,
+        };
+        // Also when it failed: part of it may have happened.
+        self.memory.forget(effect);
+        let mut output = applied?;
+        if let Some(why) = mark.and_then(|mark| mark.refusal(&output.stderr_text())) {
+            return Err(RemoteError {
+                kind: RemoteErrorKind::Conflict,
+                message: format!("{} was not done: {why}", label(effect)),
+                help: None,
+            });
+        }
+        if output.success() {
+            take_stat(effect, &mut output)?;
+        }
+        let (kind, ok) = match (effect, output.status) {
+            (Effect::Run(_), _) | (_, 0) => (RemoteErrorKind::Refused, true),
+            (_, 9) => (RemoteErrorKind::Conflict, false),
+            _ => (RemoteErrorKind::Refused, false),
+        };
+        if ok { Ok(output) } else { Err(self.error(kind, label(effect), &output)) }
     }
 
     /// Streams large content into a temporary file beside `path`; its name on the host.
@@ -229,22 +258,12 @@ impl Host for ShellHost {
     }
 
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError> {
-        let applied = match effect {
-            Effect::Write { .. } => self.write(effect).await,
-            _ => self.run(&script::with_stat(effect, script::effect(effect)), label(effect)).await,
-        };
-        // Also when it failed: part of it may have happened.
-        self.memory.forget(effect);
-        let mut output = applied?;
-        if output.success() {
-            take_stat(effect, &mut output)?;
-        }
-        let (kind, ok) = match (effect, output.status) {
-            (Effect::Run(_), _) | (_, 0) => (RemoteErrorKind::Refused, true),
-            (_, 9) => (RemoteErrorKind::Conflict, false),
-            _ => (RemoteErrorKind::Refused, false),
-        };
-        if ok { Ok(output) } else { Err(self.error(kind, label(effect), &output)) }
+        self.do_it(effect, None).await
+    }
+
+    async fn apply_as(&self, effect: &Effect, id: &EffectId) -> Result<Output, RemoteError> {
+        let mark = self.held.mark(&self.name, id)?;
+        self.do_it(effect, mark.as_ref()).await
     }
 
     async fn download(&self, path: &str) -> Result<Box<dyn AsyncRead + Send + Unpin>, RemoteError> {

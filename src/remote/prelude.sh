@@ -150,8 +150,14 @@ s_mkdir() { # path mode owner group
   mkdir -- "$1" && s_attributes "$1" "$2" "$3" "$4"
 }
 
-# Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own
-# that is ended after some seconds.
+# Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own.
+s_grouped() {
+  s_own=
+  if command -v setsid >/dev/null 2>&1; then s_own=setsid; fi
+  $s_own sh -c 'eval "$(cat <&3)" 3<&- 4<&-' <&4 3<&3 4<&-
+}
+
+# The same, and the group is ended after some seconds.
 s_limited() { # seconds
   s_own= s_group=
   if command -v setsid >/dev/null 2>&1; then s_own=setsid s_group=-; fi

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::lock::mark::Mark;
 use super::quote::quote;
 use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program};
 
@@ -35,7 +36,7 @@ pub fn observation(question: &Observation, entry: &str) -> String {
         Observation::List { path, recurse } => {
             format!("s_list {} {} {entry}", quote(path), u8::from(*recurse))
         }
-        Observation::Query(command) | Observation::Probe(command) => run(command, None),
+        Observation::Query(command) | Observation::Probe(command) => run(command),
     }
 }
 
@@ -99,8 +100,8 @@ fn attributes(path: &str, a: &Attributes) -> String {
     format!("s_attributes {path} {} {} {}", option(&a.mode), option(&a.owner), option(&a.group))
 }
 
-/// The script of an effect that needs no payload.
-pub fn effect(effect: &Effect) -> String {
+/// The script of an effect that needs no payload. A command notes itself.
+pub fn effect(effect: &Effect, mark: Option<&Mark>) -> String {
     match effect {
         Effect::Attributes { path, attributes: a, recurse, follow } => {
             let p = quote(path);
@@ -177,13 +178,18 @@ pub fn effect(effect: &Effect) -> String {
             expectation(expect)
         ),
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
-        Effect::Run(command) => run(command, Some("")),
+        Effect::Run(command) => isolated(command, mark),
         Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),
     }
 }
 
-/// Tells what is at an effect's path after it, as the last line.
-pub fn with_stat(effect: &Effect, script: String) -> String {
+/// Notes an effect on files where its host does so, and tells what is at its path after it, as the
+/// last line.
+pub fn whole(effect: &Effect, script: String, mark: Option<&Mark>) -> String {
+    let script = match (effect, mark) {
+        (Effect::Run(_), _) | (_, None) => script,
+        (_, Some(mark)) => mark.around(&script),
+    };
     let (path, follow) = match effect {
         Effect::Write { path, .. } | Effect::Directory { path, .. } | Effect::Touch { path, .. } => (path, 1),
         Effect::Attributes { path, follow, .. } => (path, u8::from(*follow)),
@@ -201,9 +207,53 @@ fn is_name(text: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// A command. With `isolated`, its output goes through files of its own, so that what a child that
-/// it leaves behind prints later can't reach the next command's output.
-pub fn run(command: &Command, isolated: Option<&str>) -> String {
+/// A command that only looks.
+pub fn run(command: &Command) -> String {
+    let (setup, program) = parts(command);
+    format!("{setup}{}\n", limited(program, command))
+}
+
+/// A command whose output goes through files of its own, so that what a child that it leaves
+/// behind prints later can't reach the next command's output. They have no name by the time it
+/// runs: a connection that is cut leaves nothing.
+fn isolated(command: &Command, mark: Option<&Mark>) -> String {
+    let (setup, program) = parts(command);
+    let (program, after) = match mark {
+        None => (format!("{setup}{}", limited(program, command)), String::new()),
+        // What is noted needs nothing of the command's own surroundings.
+        Some(mark) => {
+            let noted = mark.around(&format!("{setup}{program}"));
+            let run = match command.timeout {
+                Some(_) => limited(noted, command),
+                None => own_input(&noted, "s_grouped"),
+            };
+            (run, mark.after_kill())
+        }
+    };
+    format!(
+        "s_o=$(s_scratch) || exit 1\n\
+         exec 5>\"$s_o/out\" 6>\"$s_o/err\" 7<\"$s_o/out\" 8<\"$s_o/err\"; rm -rf -- \"$s_o\"\n\
+         ( {program}\n) >&5 2>&6 5>&- 6>&- 7<&- 8<&-\ns_st=$?\n{after}\
+         cat <&7; cat <&8 >&2; exit $s_st\n"
+    )
+}
+
+/// Ends a command's whole group when its time is over.
+fn limited(program: String, command: &Command) -> String {
+    match command.timeout {
+        None => program,
+        Some(limit) => own_input(&program, &format!("s_limited {}", limit.as_secs_f64().ceil())),
+    }
+}
+
+/// A script on descriptor 3 of `runner`, with the input on 4.
+fn own_input(script: &str, runner: &str) -> String {
+    // Not `((`, which is arithmetic.
+    format!(" (exec 4<&0; {} | {{ exec 3<&0; {runner}; }})", decoded(script.as_bytes()))
+}
+
+/// What a command's program needs around it, and the program.
+fn parts(command: &Command) -> (String, String) {
     let mut script = String::new();
     if let Some(umask) = &command.umask {
         script.push_str(&format!("umask {}\n", quote(umask)));
@@ -212,7 +262,7 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         // A name is code to the shell, whatever stands in it.
         if !is_name(name) {
             let complaint = quote(&format!("the host's sh can't export a variable of this name: {name}"));
-            return format!("echo {complaint} >&2; exit 1\n");
+            return (format!("echo {complaint} >&2; exit 1\n"), String::new());
         }
         script.push_str(&format!("export {name}={}\n", quote(value)));
     }
@@ -247,23 +297,5 @@ pub fn run(command: &Command, isolated: Option<&str>) -> String {
         Some(text) => format!("{} | {{ {program}\n}}", decoded(text.as_bytes())),
         None => program,
     };
-    let program = match command.timeout {
-        None => program,
-        Some(limit) => format!(
-            // Not `((`, which is arithmetic.
-            " (exec 4<&0; {} | {{ exec 3<&0; s_limited {}; }})",
-            decoded(program.as_bytes()),
-            limit.as_secs_f64().ceil()
-        ),
-    };
-    match isolated {
-        None => format!("{script}{program}\n"),
-        // Its files have no name by the time it runs: a connection that is cut leaves nothing.
-        Some(_) => format!(
-            "s_o=$(s_scratch) || exit 1\n\
-             exec 5>\"$s_o/out\" 6>\"$s_o/err\" 7<\"$s_o/out\" 8<\"$s_o/err\"; rm -rf -- \"$s_o\"\n\
-             ( {script}{program}\n) >&5 2>&6 5>&- 6>&- 7<&- 8<&-\ns_st=$?\n\
-             cat <&7; cat <&8 >&2; exit $s_st\n"
-        ),
-    }
+    (script, program)
 }

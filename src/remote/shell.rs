@@ -129,6 +129,19 @@ impl Shell {
         }
     }
 
+    /// Makes more functions known to every later script. Nothing answers to it.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub async fn define(&mut self, functions: &str) -> Result<(), RemoteError> {
+        let text = format!("prelude\n{}\nprelude\n", functions.trim_end_matches('\n'));
+        let sent = async {
+            self.channel.stdin.write_all(text.as_bytes()).await?;
+            self.channel.stdin.flush().await
+        };
+        tokio::time::timeout(READY, sent).await.map_err(lost)?.map_err(lost)
+    }
+
     /// Runs one script. After an error the shell must be thrown away.
     ///
     /// # Errors

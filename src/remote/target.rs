@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Answer, Checksum, Command, Effect, FileRead, Observation, Output, Stat};
+use super::{Answer, Checksum, Command, Effect, EffectId, FileRead, Observation, Output, Stat};
 
 /// Why a host could not answer or an effect not be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,11 @@ pub trait Host: Send + Sync {
     /// an implementation refuses them.
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError>;
 
+    /// As [`apply`](Host::apply), and under a lock the host notes what became of it.
+    async fn apply_as(&self, effect: &Effect, _id: &EffectId) -> Result<Output, RemoteError> {
+        self.apply(effect).await
+    }
+
     /// Check mode: later observations answer as if `effect` had been applied. Only an overlay
     /// knows how; a real host isn't asked.
     fn assume(&self, _effect: &Effect) {}
@@ -96,6 +101,28 @@ impl Target {
             Effect::Http(request) => super::http::send(self, request).await.into_output(),
             Effect::Fetch { from, to } => super::fetch::to_operator(self, from, to).await,
             other => self.0.apply(other).await,
+        }
+    }
+
+    /// Applies one effect and, where this run has the host's lock, leaves there under `id` which
+    /// processes do it and how it ended, in the same round trip. An effect that goes on after its
+    /// connection was cut can so be found, waited for and ended
+    /// ([`HostLock::effect`](super::HostLock::effect)); one that is late, after another run took
+    /// the lock over, is refused by the host itself. Without a lock it is [`apply`](Target::apply).
+    ///
+    /// The same on every transport. A command runs in a session and process group of its own, if
+    /// the host has `setsid`; effects on files are known by their process alone. Of an upload only
+    /// its end is noted, which puts the file in place: what came before is a temporary file.
+    /// Nothing is left of [`Effect::Http`] and [`Effect::Fetch`], which this machine does and which
+    /// end with it.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; the lock is lost, or an effect of this id was applied under it before
+    /// (both: a conflict, and nothing was done).
+    pub async fn apply_as(&self, effect: &Effect, id: &EffectId) -> Result<Output, RemoteError> {
+        match effect {
+            Effect::Http(_) | Effect::Fetch { .. } => self.apply(effect).await,
+            other => self.0.apply_as(other, id).await,
         }
     }
 

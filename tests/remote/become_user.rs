@@ -8,11 +8,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use seqn_play::remote::{
-    Become, BecomeMethod, Command, Connection, Connections, RemoteError, RemoteErrorKind, TransportKind,
+    Become, BecomeMethod, Command, Connection, Connections, Effect, EffectId, EffectState, LockRefused,
+    RemoteError, RemoteErrorKind, TransportKind,
 };
 use seqn_play::source::Text;
 
 use crate::fixture::{SHELLS, Sh, Sshd, connection, find, is_root, skip, within};
+use crate::lock::{Project, effect};
 use crate::suite;
 
 const PASSWORD: &str = "right 'horse\" $1 \\battery";
@@ -235,6 +237,26 @@ fn doas() {
     }
 }
 
+/// A complaint that comes in pieces, the first of which looks like a prompt.
+#[test]
+fn a_complaint_is_no_prompt() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(sshd) = Sshd::start(Sh::Dash) else { return };
+    for (method, word) in [(BecomeMethod::Doas, "doas"), (BecomeMethod::Su, "su")] {
+        let exe = dir.path().join(word);
+        let script = format!("#!/bin/sh\nprintf '{word}: ' >&2\nsleep 0.3\necho 'not for you' >&2\nexit 1\n");
+        std::fs::write(&exe, script).unwrap();
+        std::fs::set_permissions(&exe, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for transport in both() {
+            for password in [Some(PASSWORD), None] {
+                let exe = Some(exe.display().to_string());
+                let wanted = Become { exe, ..by(method, "root", password) };
+                refused(&sshd.connection(transport), &wanted, &format!("{word}: not for you"));
+            }
+        }
+    }
+}
+
 /// The whole suite as somebody else, whose shell is behind all of that.
 #[test]
 fn the_suite_after_becoming_root() {
@@ -273,6 +295,78 @@ fn many_users_of_one_host() {
                 assert_eq!(said.stdout_text().trim(), user);
             }
             connections.close().await;
+        });
+    }
+}
+
+/// Effects as somebody else are noted by him, believed only from him, and ended as him.
+#[test]
+fn effects_of_somebody_else() {
+    let Some(mut users) = Users::new("sudo") else { return };
+    users.sudoers("Defaults:FROM !secure_path\nFROM ALL=(ALL) NOPASSWD: ALL\n");
+    for sh in SHELLS {
+        let Some(sshd) = Sshd::start(sh) else { continue };
+        let connection = login(&sshd, &users, TransportKind::Native);
+        let become_ = Some(by(BecomeMethod::Sudo, &users.to, None));
+        let as_other = Connection { become_, ..connection.clone() };
+        let project = Project::new();
+        within(60, async {
+            let connections = Connections::new();
+            let lock = connections.lock("host", &connection, &project.request("one"), |_| {}).await.unwrap();
+            let target = connections.target("host", &as_other).await.unwrap();
+            let nobodys = effect("one", "whoami");
+            let id = EffectId { user: Some(users.to.clone()), ..nobodys.clone() };
+            let umask = Effect::Run(Command::shell("id -un; exit 3"));
+            let said = target.apply_as(&umask, &id).await.unwrap();
+            assert_eq!((said.status, said.stdout_text()), (3, format!("{}\n", users.to)));
+            assert_eq!(lock.effect(&id).await.unwrap(), EffectState::Ended { status: 3 });
+            // He could have made it up for an effect that isn't his.
+            assert_eq!(lock.effect(&nobodys).await.unwrap(), EffectState::NeverBegan);
+            let id = EffectId { effect: "long".into(), ..id };
+            let long = Effect::Run(Command::shell("sleep 60"));
+            let end = async {
+                let began = Instant::now();
+                while !matches!(lock.effect(&id).await.unwrap(), EffectState::Running(_)) {
+                    assert!(began.elapsed() < Duration::from_secs(10));
+                }
+                let error = lock.end(&id, None).await.unwrap_err();
+                assert!(error.message.contains(&format!("only {} may", users.to)), "{error}");
+                assert!(error.help.unwrap().contains("sudo kill -TERM -- -"));
+                let another = Connections::new();
+                let by = another.target("host", &as_other).await.unwrap();
+                lock.end(&id, Some(&by)).await.unwrap();
+                another.close().await;
+            };
+            let (said, ()) = tokio::join!(target.apply_as(&long, &id), end);
+            assert_eq!(said.unwrap().status, 143);
+            assert_eq!(lock.effect(&id).await.unwrap(), EffectState::Ended { status: 143 });
+            lock.forget_effects().await.unwrap();
+            assert_eq!(lock.effect(&id).await.unwrap(), EffectState::NeverBegan);
+            lock.release().await.unwrap();
+            connections.close().await;
+            // Who else logs in can't trust a folder that a stranger made, and can that of one who
+            // may become root anyway.
+            let root = sshd.connection(TransportKind::Native);
+            let connections = Connections::new();
+            let refused = connections.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
+            assert!(refused.to_string().contains("who is neither root nor you nor"), "{refused}");
+            let status = Process::new("usermod").args(["-aG", "sudo", &users.from]).status().unwrap();
+            assert!(status.success());
+            let lock = connections.lock("host", &connection, &project.request("one"), |_| {}).await.unwrap();
+            let refused = connections.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
+            let LockRefused::Held(seen) = refused else { panic!("{refused}") };
+            assert_eq!((seen.holder.run.as_str(), &seen.user), ("one", &users.from));
+            lock.release().await.unwrap();
+            connections
+                .lock("host", &root, &project.request("two"), |_| {})
+                .await
+                .unwrap()
+                .release()
+                .await
+                .unwrap();
+            connections.close().await;
+            let status = Process::new("gpasswd").args(["-d", &users.from, "sudo"]).status().unwrap();
+            assert!(status.success());
         });
     }
 }

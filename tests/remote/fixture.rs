@@ -163,6 +163,10 @@ impl Sshd {
         panic!("sshd: {}", std::fs::read_to_string(dir.path().join("sshd.log")).unwrap_or_default());
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn connection(&self, transport: TransportKind) -> Connection {
         connection(transport, self.port, &me(), self.dir.path())
     }

@@ -5,9 +5,13 @@
 //! in CI) that is a failure.
 
 mod become_user;
+mod cut_off;
 mod failures;
 mod fixture;
 mod hosts;
 mod large;
+mod lock;
+mod noted;
 mod secrets;
+mod starters;
 mod suite;

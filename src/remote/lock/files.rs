@@ -1,0 +1,86 @@
+//! Files of runs on a host, beside the lock, in a folder that only the login user can look into.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::control::Control;
+use super::refused;
+use crate::remote::RemoteError;
+
+/// To look at them needs no lock; to change them does.
+pub struct HostFiles {
+    pub(super) control: Control,
+    /// Of the lock.
+    pub(super) folder: String,
+}
+
+impl HostFiles {
+    pub fn new(control: Control, project: &str) -> HostFiles {
+        HostFiles { control, folder: format!("{}/{}", super::BASE, super::tidy(project)) }
+    }
+
+    /// The whole content; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// The host can't be reached, it is larger than 64 MiB, or the folder is not the login user's.
+    pub async fn read(&self, file: &str) -> Result<Option<Vec<u8>>, RemoteError> {
+        let read = format!("[ ! -f {0} ] || {{ echo; cat {0}; }}", name(file)?);
+        let mut content = self.look("READ", &read).await?;
+        Ok(match content.is_empty() {
+            true => None,
+            false => Some(content.split_off(1)),
+        })
+    }
+
+    /// The names of all.
+    ///
+    /// # Errors
+    /// As [`read`](HostFiles::read).
+    pub async fn list(&self) -> Result<Vec<String>, RemoteError> {
+        let list = "for l_f in *; do [ ! -f \"$l_f\" ] || printf '%s\\n' \"$l_f\"; done";
+        let names = self.look("LIST", list).await?;
+        Ok(String::from_utf8_lossy(&names).lines().map(String::from).collect())
+    }
+
+    /// Runs a script in the folder, if it is there.
+    async fn look(&self, what: &str, script: &str) -> Result<Vec<u8>, RemoteError> {
+        let folder = format!("{}/runs-$l_me", self.folder);
+        let script = format!(
+            "l_begin; [ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}"
+        );
+        Ok(self.control.run(&script, what).await?.stdout)
+    }
+
+    pub(super) async fn append(&self, file: &str, line: &[u8], ours: &str) -> Result<(), RemoteError> {
+        let (file, line) = (name(file)?, STANDARD.encode(line));
+        // What a connection was cut in stays a line of its own.
+        let script = format!(
+            "[ ! -s {file} ] || [ -z \"$(tail -c 1 {file})\" ] || echo >>{file}\n\
+             {{ echo {line} | base64 -d && echo; }} >>{file}"
+        );
+        self.change("APPEND", &script, ours).await
+    }
+
+    pub(super) async fn remove(&self, file: &str, ours: &str) -> Result<(), RemoteError> {
+        self.change("REMOVE", &format!("rm -f -- {}", name(file)?), ours).await
+    }
+
+    async fn change(&self, what: &str, script: &str, ours: &str) -> Result<(), RemoteError> {
+        let folder = format!("{}/runs-$l_me", self.folder);
+        let script = format!(
+            "{ours}\nl_begin; umask 077; l_own {folder} || exit $?\ncd -- {folder} || exit 1\n{script}"
+        );
+        self.control.run(&script, what).await.map(drop)
+    }
+}
+
+/// A name that is only a name, to every shell and as a path.
+fn name(file: &str) -> Result<&str, RemoteError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match !file.is_empty() && !file.starts_with(['.', '-']) && file.chars().all(plain) {
+        true => Ok(file),
+        false => Err(refused(format!(
+            "{file:?} can't be the name of a file beside the lock: letters, digits, `.`, `_` and `-`"
+        ))),
+    }
+}
