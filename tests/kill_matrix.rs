@@ -62,14 +62,17 @@ impl Operator {
 
     /// The labels of the Steps of the newest run, in the order in which they were applied.
     fn steps(&self) -> Vec<String> {
-        let mut runs: Vec<PathBuf> =
-            std::fs::read_dir(self.project.join(".seqn-play/runs")).expect("runs").flatten().map(|e| e.path()).collect();
+        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.project.join(".seqn-play/runs"))
+            .expect("runs")
+            .flatten()
+            .map(|e| e.path())
+            .collect();
         runs.sort();
-        let journal = std::fs::read_to_string(runs.last().expect("a run").join("journal")).expect("a journal");
-        let records = journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-        records
-            .filter_map(|line| line["record"]["intent"]["label"].as_str().map(String::from))
-            .collect()
+        let journal =
+            std::fs::read_to_string(runs.last().expect("a run").join("journal")).expect("a journal");
+        let records =
+            journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        records.filter_map(|line| line["record"]["intent"]["label"].as_str().map(String::from)).collect()
     }
 
     /// Logs in to Postgres as the services do; what it said where it was refused.
@@ -115,7 +118,8 @@ impl Operator {
         if case.forward == (now == old) {
             return Err(format!("the password in .env is the wrong one:\n{}", told(&ended)));
         }
-        self.log_in(&now).map_err(|why| format!("the password in .env is refused: {why}\n{}", told(&ended)))?;
+        self.log_in(&now)
+            .map_err(|why| format!("the password in .env is refused: {why}\n{}", told(&ended)))?;
         if now != old {
             match self.log_in(&old) {
                 Err(why) if why.contains("password authentication failed") => {}
@@ -181,7 +185,11 @@ fn whatever_dies_one_command_leads_to_a_working_login() {
 
 /// A row for each Step, a column for each place: how it went forward and back.
 fn table(steps: &[String], results: &[(Case, Result<(), String>)]) -> String {
-    let mut rows = vec![format!("{:<44} {}", "killed at (resume/rollback)", PLACES.map(|p| format!("{p:<14}")).join(""))];
+    let mut rows = vec![format!(
+        "{:<44} {}",
+        "killed at (resume/rollback)",
+        PLACES.map(|p| format!("{p:<14}")).join("")
+    )];
     for (index, label) in steps.iter().enumerate() {
         let cell = |place: &str| {
             let word = |forward: bool| {

@@ -140,11 +140,12 @@ impl Playbook {
             return Ok(0);
         }
         // While it is held, nobody else goes on with the run.
-        let (log, _held) = match self.open_run(&cwd, &session, outputs)? {
-            Some((log, held)) => (Some(log), Some(held)),
-            None => (None, None),
-        };
-        session.run(outputs, true, log)
+        let (log, _held) = self.open_run(&cwd, &session, outputs)?.unzip();
+        let kept = log.map(|log| {
+            let locking = self.flags.locking(&cwd, &log.recorder.run);
+            (log, locking)
+        });
+        session.run(outputs, true, kept)
     }
 
     /// The journal of the run, new or gone on with.
@@ -174,7 +175,7 @@ impl Playbook {
                     .help("look at what changed; --changed-playbook goes on all the same"),
                 ));
             }
-            open.go_on(false, by).map_err(wrong)?;
+            open.go_on(by).map_err(wrong)?;
             if let Some(past) = open.past.as_mut().filter(|_| new_secrets) {
                 past.forget_secrets();
             }

@@ -69,9 +69,16 @@ impl Rollback {
         let mut open = run_log::reopen(&store, run, true, &identities).map_err(wrong)?;
         let past = open.past.take().unwrap_or_default();
         let chosen = rollback::choose(&seal, &past, &wanted).map_err(refused)?;
-        open.go_on(true, self.flags.actor()).map_err(wrong)?;
         let runtime = setup::runtime()?;
-        let going_back = rollback::run(&open.recorder, chosen, &outputs.redactor, &*outputs.sink);
+        let locking = self.flags.locking(&setup::cwd()?, &open.recorder.run);
+        let going_back = rollback::run(
+            &open.recorder,
+            chosen,
+            &outputs.redactor,
+            &outputs.sink,
+            locking,
+            self.flags.actor(),
+        );
         let ended = runtime.block_on(going_back).map_err(refused)?;
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         let id = &open.recorder.run;

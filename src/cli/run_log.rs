@@ -1,17 +1,20 @@
 //! Keeping a run: who, why, where; and finding one again to go on with it or back.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
+use crate::engine::locks::Locking;
 use crate::module::control::Console;
+use crate::remote::Holder;
 use crate::report::Paint;
 use crate::run::history::{History, State};
 use crate::run::journal::Sync;
 use crate::run::record::{Begun, FORMAT, Record};
 use crate::run::recorder::{Recorder, now};
 use crate::run::seal::Seal;
-use crate::run::store::{Held, Store, Stored};
+use crate::run::store::{Held, PROJECT_FOLDER, Store, Stored};
 use crate::secret::identities::{self, Identities};
 use crate::secret::recipients::{self, Recipients};
 use crate::secret::{Error, edit};
@@ -31,9 +34,34 @@ pub struct RunFlags {
     /// Who does it; by default git's user.name, else the login
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
+    /// What locks on hosts are named after, instead of the project's folder
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Wait so long for a host that another run has locked
+    #[arg(long, value_name = "SECONDS")]
+    pub wait_lock: Option<u64>,
+    /// Take over the lock of a run that is provably dead
+    #[arg(long)]
+    pub break_lock: bool,
 }
 
 impl RunFlags {
+    /// How the hosts of a run are locked.
+    pub fn locking(&self, cwd: &Path, run: &str) -> Locking {
+        let store = self.store(cwd);
+        let own = store.folder().ancestors().find(|dir| dir.ends_with(PROJECT_FOLDER)).and_then(Path::parent);
+        let named = own.unwrap_or(cwd).file_name().map(|name| name.to_string_lossy().into_owned());
+        let (who, from) = self.actor_and_machine();
+        Locking {
+            project: self.project.clone().or(named).unwrap_or_else(|| "project".into()),
+            holder: Holder { run: run.to_string(), who, from },
+            wait: self.wait_lock.map(Duration::from_secs),
+            break_dead: self.break_lock,
+            // Nobody else holds the run on this machine.
+            own: true,
+        }
+    }
+
     pub fn store(&self, cwd: &Path) -> Store {
         let given = self.run_dir.clone().or_else(|| env("SEQN_PLAY_RUN_DIR").map(PathBuf::from));
         Store::of(cwd, given.as_deref())
@@ -41,16 +69,18 @@ impl RunFlags {
 
     /// `Ann Operator (ann@laptop)`.
     pub fn actor(&self) -> String {
+        let (who, from) = self.actor_and_machine();
+        format!("{who} ({from})")
+    }
+
+    fn actor_and_machine(&self) -> (String, String) {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let login = env("USER").or_else(|| env("LOGNAME")).unwrap_or_else(|| {
             // SAFETY: geteuid has no preconditions and can't fail.
             format!("uid {}", unsafe { libc::geteuid() })
         });
         let from = format!("{login}@{}", host.trim());
-        match self.actor.clone().or_else(git_user) {
-            Some(name) => format!("{name} ({from})"),
-            None => from,
-        }
+        (self.actor.clone().or_else(git_user).unwrap_or(login), from)
     }
 }
 
@@ -73,12 +103,12 @@ pub struct Open {
 }
 
 impl Open {
-    /// Writes down that somebody goes on, or back.
+    /// Writes down that somebody goes on.
     ///
     /// # Errors
     /// The journal can't be written.
-    pub fn go_on(&mut self, back: bool, by: String) -> Result<(), Error> {
-        let record = Record::Continued { at: now(), by, back };
+    pub fn go_on(&mut self, by: String) -> Result<(), Error> {
+        let record = Record::Continued { at: now(), by, back: false };
         self.recorder.write(&record, Sync::Now)?;
         if let Some(past) = &mut self.past {
             past.add(record);

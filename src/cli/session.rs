@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::event::{Event, Sink};
 use crate::engine::language::{Registries, render_known};
+use crate::engine::locks::Locking;
 use crate::engine::log::Log;
 use crate::engine::{Ending, Engine, Interrupt, Options, Parts};
 use crate::playbook::{Loader, Play, Playbook};
@@ -114,14 +115,20 @@ impl Session {
     ///
     /// # Errors
     /// This machine gives no threads.
-    pub fn run(self, outputs: &Outputs, recap: bool, log: Option<Log>) -> Result<u8, Diagnostics> {
+    pub fn run(
+        self,
+        outputs: &Outputs,
+        recap: bool,
+        kept: Option<(Log, Locking)>,
+    ) -> Result<u8, Diagnostics> {
         let runtime = setup::runtime()?;
-        let code = runtime.block_on(self.run_in(outputs, recap, log));
+        let code = runtime.block_on(self.run_in(outputs, recap, kept));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         Ok(code)
     }
 
-    async fn run_in(self, outputs: &Outputs, recap: bool, log: Option<Log>) -> u8 {
+    async fn run_in(self, outputs: &Outputs, recap: bool, kept: Option<(Log, Locking)>) -> u8 {
+        let (log, locking) = kept.unzip();
         let connections = Arc::new(Connections::new());
         if self.options.verbosity >= 3 {
             let sink = outputs.sink.clone();
@@ -152,6 +159,7 @@ impl Session {
             console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),
             interrupt: interrupt.clone(),
             log,
+            locking,
         });
         let mut stopped = false;
         let running = run_all(&engine, &self.playbooks, outputs);
@@ -174,6 +182,7 @@ impl Session {
         }
         if !stopped && let Some(log) = &engine.log {
             tell_end(log, ending, outputs);
+            engine.locks.release(Some(&log.recorder), ending == Ending::Fine).await;
         }
         connections.close().await;
         if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() }
@@ -187,7 +196,9 @@ fn tell_end(log: &Log, ending: Ending, outputs: &Outputs) {
         Ending::Interrupted => Ended::Interrupted,
         Ending::Failed | Ending::Unreachable | Ending::Error => Ended::Failed,
     };
-    if let Err(why) = log.ended(ended) {
+    // Refused before it could go on: it is as it was.
+    let as_it_was = ending == Ending::Error && log.resumed;
+    if !as_it_was && let Err(why) = log.ended(ended) {
         outputs.screen.error_line(Paint::Failed, &why.message);
     }
     if ended != Ended::Fine && log.has_touched() && log.recorder.key().is_some() {

@@ -6,11 +6,14 @@ use crate::module::control::Console;
 use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition, Undo};
 use crate::module::{Failure, Plan, Step, StepKind, Where};
 use crate::playbook::Probe;
-use crate::remote::{Command, Content, Effect, Output, RemoteError, RemoteErrorKind, Target};
+use crate::remote::{
+    Command, Content, Effect, EffectId, EffectState, Output, RemoteError, RemoteErrorKind, Target,
+};
 use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
 use super::fault::{self, Place};
+use super::locks::Locks;
 use super::log::{AtCut, StepLog};
 use super::undo::{Applied, Back, inverse_of};
 
@@ -29,6 +32,7 @@ pub struct Applier<'a> {
     pub log: Option<StepLog<'a>>,
     /// Decides about an effect that was cut and can't be observed.
     pub console: &'a dyn Console,
+    pub locks: &'a Locks,
 }
 
 /// What applying a Plan came to.
@@ -144,7 +148,13 @@ impl Applier<'_> {
         fault::at(Place::BeforeIntent);
         let id = log.map(|log| log.intend(&step, &back)).transpose()?;
         fault::at(Place::AfterIntent);
-        let applied = apply_with_fault(target, &step.effect).await;
+        let applied = match (log, &id) {
+            (Some(log), Some(id)) => {
+                self.locks.check(log.target)?;
+                applied(target, &step.effect, Some(&log.effect_id(id))).await
+            }
+            _ => applied(target, &step.effect, None).await,
+        };
         fault::at(Place::AfterEffect);
         let back = match (&step.kind, &applied) {
             (StepKind::Stateful(Undo::FromOutput(inverse)), Ok(output)) => {
@@ -175,14 +185,25 @@ impl Applier<'_> {
             Some(cut) if cut.intent.nature == Nature::Unobservable => {}
             _ => return Ok(None),
         }
+        let became = match log.cut_at(step) {
+            Some(cut) => self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?,
+            None => None,
+        };
         let happened = match (&log.probe, log.log.at_cut) {
             (_, AtCut::Happened) => true,
+            _ if became == Some(EffectState::NeverBegan) => false,
             (Some(Probe::Never), _) | (_, AtCut::Repeat) => false,
             (Some(Probe::Command(command)), _) => {
                 let probe = Command::shell(command.clone());
                 self.target(step.at).probe(probe).await?.success()
             }
-            (None, AtCut::Ask) => self.ask_whether_happened(log, step).await?,
+            (None, AtCut::Ask) => match became {
+                // What it said is lost; how it ended is not.
+                Some(EffectState::Ended { status }) => {
+                    return Ok(Some(Output { status, ..Output::default() }));
+                }
+                _ => self.ask_whether_happened(log, step).await?,
+            },
         };
         Ok(happened.then(Output::default))
     }
@@ -214,11 +235,17 @@ impl Applier<'_> {
     }
 }
 
-async fn apply_with_fault(target: &Target, effect: &Effect) -> Result<Output, RemoteError> {
+/// `id`: under which the host notes what becomes of it.
+async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Result<Output, RemoteError> {
+    let applying = async {
+        match id {
+            Some(id) => target.apply_as(effect, id).await,
+            None => target.apply(effect).await,
+        }
+    };
     if !fault::is_during() {
-        return target.apply(effect).await;
+        return applying.await;
     }
-    let applying = target.apply(effect);
     let soon = tokio::time::sleep(Duration::from_millis(1));
     tokio::pin!(applying, soon);
     let applied = tokio::select! {

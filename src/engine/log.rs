@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::module::{Failure, Step, StepKind, Where};
 use crate::playbook::{OneWay, Probe, Task};
-use crate::remote::{Connection, Effect, Expect, Output};
+use crate::remote::{Connection, Effect, EffectId, Expect, Output};
 use crate::run::history::{self, History};
 use crate::run::journal::Sync;
 use crate::run::record::{
@@ -236,6 +236,15 @@ impl<'a> StepLog<'a> {
             attempt,
             probe: None,
             part: AtomicU32::new(0),
+        }
+    }
+
+    /// Under which its host notes what becomes of a Step.
+    pub fn effect_id(&self, step: &StepId) -> EffectId {
+        EffectId {
+            run: self.log.recorder.run.clone(),
+            effect: format!("{} {} {}", step.instance, step.attempt, step.part),
+            user: self.connection.become_.as_ref().map(|b| b.user.clone()),
         }
     }
 

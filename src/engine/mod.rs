@@ -12,6 +12,7 @@ mod handlers;
 mod include;
 mod instance;
 pub mod language;
+pub mod locks;
 pub mod log;
 mod loops;
 mod meta;
@@ -38,6 +39,7 @@ use crate::template::Templar;
 use crate::vars::{Variables, Vault};
 
 use event::{Event, Sink};
+use locks::{Locking, Locks};
 use log::Log;
 use undo::Undone;
 
@@ -136,6 +138,7 @@ pub struct Engine {
     pub stats: Stats,
     /// The journal; a run in check mode has none.
     pub log: Option<Log>,
+    pub locks: Locks,
     progress: std::sync::Mutex<play::Progress>,
     overlays: std::sync::Mutex<std::collections::HashMap<String, Target>>,
     task_ids: AtomicUsize,
@@ -157,6 +160,7 @@ pub struct Parts {
     pub console: Arc<dyn Console>,
     pub interrupt: Interrupt,
     pub log: Option<Log>,
+    pub locking: Option<Locking>,
 }
 
 impl Engine {
@@ -177,6 +181,7 @@ impl Engine {
             interrupt: parts.interrupt,
             stats: Stats::default(),
             log: parts.log,
+            locks: Locks::new(parts.locking),
             progress: Default::default(),
             overlays: Default::default(),
             task_ids: AtomicUsize::new(0),

@@ -107,18 +107,25 @@ pub async fn run(engine: &Engine, play: &Play) -> Ending {
     engine.progress().plays += 1;
     match prepare(engine, play) {
         Ok(None) => Ending::Fine,
-        Ok(Some((hosts, base))) => batches(engine, play, hosts, base).await,
-        Err(failure) => {
-            if let Some(diagnostic) = failure.diagnostic {
-                engine.sink.send(Event::Diagnostic(diagnostic));
-            } else {
-                let mut diagnostic = crate::source::Diagnostic::error("play", failure.message, &play.span);
-                diagnostic.help = failure.help;
-                engine.sink.send(Event::Diagnostic(Box::new(diagnostic)));
+        Ok(Some((hosts, base))) => {
+            if let Err(failure) = engine.locks.take_for(engine, play, &hosts, &base).await {
+                return refused(engine, play, failure);
             }
-            Ending::Error
+            batches(engine, play, hosts, base).await
         }
+        Err(failure) => refused(engine, play, failure),
     }
+}
+
+/// Why a play doesn't begin.
+fn refused(engine: &Engine, play: &Play, failure: Failure) -> Ending {
+    let diagnostic = failure.diagnostic.unwrap_or_else(|| {
+        let mut diagnostic = crate::source::Diagnostic::error("play", failure.message, &play.span);
+        diagnostic.help = failure.help;
+        Box::new(diagnostic)
+    });
+    engine.sink.send(Event::Diagnostic(diagnostic));
+    Ending::Error
 }
 
 /// The play's hosts and variables; `None` where no host matches.
@@ -247,7 +254,7 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
     Ok(answers)
 }
 
-fn render(engine: &Engine, play: &Play, scope: &Scope, val: &Val) -> Result<Val, Failure> {
+pub fn render(engine: &Engine, play: &Play, scope: &Scope, val: &Val) -> Result<Val, Failure> {
     let hooks = RunHooks { engine };
     let search = [play.playbook_dir.clone()];
     let cx = RenderCx {

@@ -1,7 +1,9 @@
 //! Taking a whole run back from its journal alone: neither playbook nor inventory is needed.
 
+use std::sync::Arc;
+
 use crate::module::Failure;
-use crate::remote::{Connections, Effect, Expect, Target};
+use crate::remote::{Connection, Connections, Effect, Expect, Target};
 use crate::run::history::{History, Step};
 use crate::run::journal::Sync;
 use crate::run::record::{Back, Ended, Kept, Record};
@@ -11,6 +13,7 @@ use crate::secret::Redactor;
 use crate::source::diagnostic::nearest;
 
 use super::event::{Event, Sink};
+use super::locks::{Locking, Locks, Taker};
 use super::log::kept_of;
 use super::undo::{self, Applied, NoTasks, Undone};
 
@@ -112,7 +115,7 @@ pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
     }
 }
 
-/// Takes them back; whether all of them could be.
+/// Takes them back for `by`; whether all of them could be.
 ///
 /// # Errors
 /// The journal can't be written, or this machine has no `sh`.
@@ -120,9 +123,47 @@ pub async fn run(
     recorder: &Recorder,
     chosen: Vec<Chosen>,
     redactor: &Redactor,
-    sink: &dyn Sink,
+    sink: &Arc<dyn Sink>,
+    locking: Locking,
+    by: String,
 ) -> Result<Ended, Failure> {
     let connections = Connections::new();
+    let locks = Locks::new(Some(locking));
+    let taker = Taker { connections: &connections, sink, recorder: Some(recorder), forks: 5 };
+    let ended = match locks.take(&taker, hosts_of(&chosen)).await {
+        Ok(()) => {
+            recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
+            go_back(recorder, chosen, redactor, &**sink, &connections).await
+        }
+        Err(why) => Err(why),
+    };
+    let over = matches!(ended, Ok(Ended::RolledBack));
+    locks.release(Some(recorder), over).await;
+    connections.close().await;
+    ended
+}
+
+/// Every host that is acted on, and how it is reached; once each.
+fn hosts_of(chosen: &[Chosen]) -> Vec<(String, Connection)> {
+    let mut hosts: Vec<(String, Connection)> = Vec::new();
+    for Chosen { step, kept } in chosen {
+        if let (Some(name), Some(connection)) = (&step.intent.target, &kept.connection)
+            && !hosts.iter().any(|(known, _)| known == name)
+            && name != "localhost"
+        {
+            hosts.push((name.clone(), connection.clone()));
+        }
+    }
+    hosts
+}
+
+async fn go_back(
+    recorder: &Recorder,
+    chosen: Vec<Chosen>,
+    redactor: &Redactor,
+    sink: &dyn Sink,
+    connections: &Connections,
+) -> Result<Ended, Failure> {
     let operator = connections.operator().await?;
     let mut complete = true;
     let mut told = |host: &str, step: Undone| {
@@ -149,14 +190,13 @@ pub async fn run(
         for Chosen { step, kept } in chosen.iter().filter(|c| c.step.intent.host == host) {
             let (label, steps) = (step.intent.label.clone(), vec![step.intent.step.clone()]);
             redactor.register_val(&kept.args);
-            match target_of(step, kept, &connections, &operator).await {
+            match target_of(step, kept, connections, &operator).await {
                 Ok(target) => applied.push(Applied { label, target, back: kept.back.clone(), steps }),
                 Err(why) => told(&host, Undone { label, error: Some(why.message), steps }),
             }
         }
         undo::undo(applied, &NoTasks, &mut |step| told(&host, step)).await;
     }
-    connections.close().await;
     let ending = if complete { Ended::RolledBack } else { Ended::NotRolledBack };
     recorder.write(&Record::Ended { at: now(), ending }, Sync::Now)?;
     Ok(ending)

@@ -56,6 +56,8 @@ pub struct LockRequest {
     pub wait: Option<Duration>,
     /// Take over what is provably dead.
     pub break_dead: bool,
+    /// Take it over from an earlier program of the same run, which the caller knows to be dead.
+    pub own: bool,
     /// End effects of other runs that still run after `wait`, rather than be refused.
     pub end_effects: bool,
 }
@@ -68,6 +70,7 @@ impl LockRequest {
             lease: Duration::from_secs(60),
             wait: None,
             break_dead: false,
+            own: false,
             end_effects: false,
         }
     }
@@ -148,7 +151,7 @@ impl fmt::Display for LockRefused {
 /// What a look at the lock led to.
 enum Look {
     Taken { number: u32, broke: Option<Box<HeldBy>> },
-    Held(Box<HeldBy>),
+    Held { number: u32, by: Box<HeldBy> },
 }
 
 /// Takes the lock; `waiting` hears once of what is waited for.
@@ -165,9 +168,10 @@ pub async fn take(
     let until = now() + request.wait.unwrap_or_default();
     let mut pause = Duration::from_millis(100);
     let mut told = false;
+    let mut dead = None;
     loop {
         let sent = now();
-        let by = match look(&control, &folder, request).await? {
+        let by = match look(&control, &folder, request, dead.take()).await? {
             Look::Taken { number, broke } => {
                 let lease = Lease {
                     folder,
@@ -185,7 +189,11 @@ pub async fn take(
                     }
                 };
             }
-            Look::Held(by) => by,
+            Look::Held { number, by } if request.own && by.holder.run == request.holder.run => {
+                dead = Some(number);
+                continue;
+            }
+            Look::Held { by, .. } => by,
         };
         let never = by.dead.is_some() || now() >= until;
         let refused = LockRefused::Held(by);
@@ -203,13 +211,22 @@ pub async fn take(
     }
 }
 
-async fn look(control: &Control, folder: &str, request: &LockRequest) -> Result<Look, RemoteError> {
+/// `dead`: the number of a lock that nobody holds any more, whatever it looks like.
+async fn look(
+    control: &Control,
+    folder: &str,
+    request: &LockRequest,
+    dead: Option<u32>,
+) -> Result<Look, RemoteError> {
+    let breaks = match dead {
+        Some(number) => format!("n{number}"),
+        None => u8::from(request.break_dead).to_string(),
+    };
     let holder = serde_json::to_vec(&request.holder).map_err(|e| unreadable(&e.to_string()))?;
     let script = format!(
         "l_begin; l_shared {BASE} && l_shared {folder} && l_shared {folder}/effects && \
-         l_take {folder} {} {} {}",
+         l_take {folder} {} {breaks} {}",
         request.lease_seconds(),
-        u8::from(request.break_dead),
         STANDARD.encode(holder),
     );
     let said = control.run(&script, "LOCK").await?.stdout_text();
@@ -240,7 +257,7 @@ async fn look(control: &Control, folder: &str, request: &LockRequest) -> Result<
     });
     match what {
         "taken" => Ok(Look::Taken { number, broke: (state != "free").then_some(by) }),
-        "held" => Ok(Look::Held(by)),
+        "held" => Ok(Look::Held { number, by }),
         _ => Err(unreadable(line)),
     }
 }

@@ -6,7 +6,7 @@
 //! before it is still good. A last line without its newline was being written when the program died.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -63,7 +63,7 @@ impl Journal {
     /// # Errors
     /// There is one already, or it can't be written.
     pub fn create(path: &Path, run: &str) -> std::io::Result<Journal> {
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
         if let Some(dir) = path.parent() {
             File::open(dir)?.sync_all()?;
         }
@@ -79,6 +79,18 @@ impl Journal {
         file.set_len(read.length)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Journal { file, sum: read.sum.clone() })
+    }
+
+    /// All of it, as it is in the file.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn text(&mut self) -> std::io::Result<String> {
+        let mut text = String::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_string(&mut text)?;
+        self.file.seek(SeekFrom::End(0))?;
+        Ok(text)
     }
 
     /// Writes one record; the line as it was written.

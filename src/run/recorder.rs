@@ -10,39 +10,53 @@ use super::journal::{Journal, Sync};
 use super::record::Record;
 use super::seal::{Seal, Sealed};
 
-/// Told of each line, once it is in the file.
-pub type Mirror = Box<dyn Fn(&str, Sync) + Send + std::marker::Sync>;
+/// Told of each line, once it is in the file; first of all that is there.
+pub type Mirror = Box<dyn Fn(&str) + Send>;
 
 /// The open journal of a run.
 pub struct Recorder {
     pub run: String,
-    journal: Mutex<Journal>,
+    writing: Mutex<Writing>,
     seal: Option<Seal>,
-    mirror: Option<Mirror>,
+}
+
+struct Writing {
+    journal: Journal,
+    mirrors: Vec<Mirror>,
 }
 
 impl Recorder {
     pub fn new(run: String, journal: Journal, seal: Option<Seal>) -> Recorder {
-        Recorder { run, journal: Mutex::new(journal), seal, mirror: None }
+        Recorder { run, writing: Mutex::new(Writing { journal, mirrors: Vec::new() }), seal }
     }
 
-    pub fn mirrored(self, mirror: Mirror) -> Recorder {
-        Recorder { mirror: Some(mirror), ..self }
+    /// From now on `mirror` gets everything.
+    ///
+    /// # Errors
+    /// What is there can't be read.
+    pub fn mirror_to(&self, mirror: Mirror) -> std::io::Result<()> {
+        let mut writing = self.writing();
+        mirror(&writing.journal.text()?);
+        writing.mirrors.push(mirror);
+        Ok(())
+    }
+
+    pub fn end_mirrors(&self) {
+        self.writing().mirrors.clear();
     }
 
     /// # Errors
     /// It could not be written: the Step that it speaks of must not be applied.
     pub fn write(&self, record: &Record, sync: Sync) -> Result<(), Error> {
-        let line = self.journal().append(record, sync).map_err(|e| {
+        let mut writing = self.writing();
+        let line = writing.journal.append(record, sync).map_err(|e| {
             Error::new(
                 crate::secret::ErrorKind::Io,
                 format!("the journal of run {} can't be written: {e}", self.run),
             )
             .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
         })?;
-        if let Some(mirror) = &self.mirror {
-            mirror(&line, sync);
-        }
+        writing.mirrors.iter().for_each(|mirror| mirror(&line));
         Ok(())
     }
 
@@ -64,8 +78,8 @@ impl Recorder {
         self.seal.as_ref()
     }
 
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

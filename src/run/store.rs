@@ -235,10 +235,10 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Sorts by time: `20261126-143501-7f3a`.
+/// Sorts by time, to the millisecond: `20261126-143501-3257f`.
 fn new_id() -> String {
     use rand::RngExt;
-    let mut bytes = [0u8; 2];
-    rand::rng().fill(&mut bytes);
-    format!("{}-{:02x}{:02x}", chrono::Local::now().format("%Y%m%d-%H%M%S"), bytes[0], bytes[1])
+    let mut byte = [0u8];
+    rand::rng().fill(&mut byte);
+    format!("{}{:02x}", chrono::Local::now().format("%Y%m%d-%H%M%S-%3f"), byte[0])
 }

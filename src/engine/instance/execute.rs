@@ -94,6 +94,7 @@ impl Instance<'_> {
             keep_undo: self.frame.transaction && !check,
             log,
             console: &*engine.console,
+            locks: &engine.locks,
         };
         let (done, result) = applier.apply(plan).await;
         work.applied.extend(self.answered_for(done.applied, &target));

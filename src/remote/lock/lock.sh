@@ -129,7 +129,7 @@ l_state() { # path
 
 # Takes the lock, or says who has it: `taken|held N STATE OWNER AGO SINCE LEASE`, the rest about the
 # lock that was there before (free where there was none), then what its holder wrote.
-l_take() { # folder lease break(0|1) who(JSON in base64)
+l_take() { # folder lease break(0, 1, or nN: also N though it is alive) who(JSON in base64)
   l_begin
   find "$1" -maxdepth 1 -name 'new.*' -user "$l_me" -ctime +1 -exec rm -f {} + 2>/dev/null
   l_tmp=$(mktemp "$1/new.XXXXXXXXXX") || return 1
@@ -154,7 +154,7 @@ l_tell() { # held|taken number path(of the lock that l_state looked at)
   esac
 }
 
-l_claim() { # folder break(0|1)
+l_claim() { # folder break(0|1|nN)
   l_tries=0
   while [ "$l_tries" -lt 20 ]; do
     l_tries=$((l_tries + 1))
@@ -163,7 +163,7 @@ l_claim() { # folder break(0|1)
     [ "$l_h" = 0 ] || l_state "$1/lock.$l_h"
     case $l_s$2 in
     gone*) continue ;;
-    free* | expired1 | restarted1) ;;
+    free* | expired[1n]* | restarted[1n]* | heldn"$l_h") ;;
     alien*)
       printf '%s\n' "$1/lock.$l_h is not a lock of this program; $l_o made it" \
         "look at it, and remove it: sudo rm -f $1/lock.$l_h" >&2

@@ -1,0 +1,303 @@
+//! The locks of a run on its hosts, and what is kept there of its journal.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::inventory::HostName;
+use crate::module::Failure;
+use crate::playbook::Play;
+use crate::remote::{
+    Connection, Connections, EffectId, EffectState, Holder, HostLock, LockRefused, LockRequest, RemoteError,
+    RemoteErrorKind,
+};
+use crate::run::recorder::Recorder;
+use crate::source::Val;
+use crate::vars::{Layers, Scope};
+
+use super::Engine;
+use super::connect;
+use super::event::{Event, Sink};
+
+/// How long an effect that outlived its connection may go on before somebody is asked.
+const OUTLIVES: Duration = Duration::from_secs(600);
+
+/// How the hosts of a run are locked.
+#[derive(Debug, Clone)]
+pub struct Locking {
+    /// What two operators of one project have in common.
+    pub project: String,
+    pub holder: Holder,
+    pub wait: Option<Duration>,
+    pub break_dead: bool,
+    /// The run's earlier program is known to be dead.
+    pub own: bool,
+}
+
+/// The locks that a run has.
+pub struct Locks {
+    locking: Option<Locking>,
+    taken: Mutex<HashMap<String, Arc<Taken>>>,
+}
+
+/// One host's lock, and who writes the journal there.
+struct Taken {
+    lock: Arc<HostLock>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What taking locks needs of a run.
+pub struct Taker<'a> {
+    pub connections: &'a Connections,
+    pub sink: &'a Arc<dyn Sink>,
+    pub recorder: Option<&'a Recorder>,
+    /// Hosts at once.
+    pub forks: usize,
+}
+
+impl Taker<'_> {
+    fn warn(&self, message: String) {
+        self.sink.send(Event::Warning { message });
+    }
+}
+
+impl Locks {
+    pub fn new(locking: Option<Locking>) -> Locks {
+        Locks { locking, taken: Mutex::default() }
+    }
+
+    /// Locks the hosts of a play, before anything is done on any of them.
+    ///
+    /// # Errors
+    /// Somebody else has one of them.
+    pub async fn take_for(
+        &self,
+        engine: &Engine,
+        play: &Play,
+        hosts: &[HostName],
+        layers: &Layers,
+    ) -> Result<(), Failure> {
+        if self.locking.is_none() {
+            return Ok(());
+        }
+        let mut wanted = Vec::new();
+        for host in hosts {
+            // The operator's machine itself is nobody else's.
+            if engine.variables.inventory().host(host).is_some_and(|h| h.implicit) {
+                continue;
+            }
+            let scope = engine.variables.scope(host, layers);
+            wanted.extend(connection_of(engine, play, host, &scope).map(|c| (host.to_string(), c)));
+        }
+        let taker = Taker {
+            connections: &engine.connections,
+            sink: &engine.sink,
+            recorder: engine.log.as_ref().map(|log| &log.recorder),
+            forks: engine.options.forks,
+        };
+        self.take(&taker, wanted).await
+    }
+
+    /// Locks these hosts: all that can be reached, or none. Who can't be reached is left to the first
+    /// task, which tells.
+    ///
+    /// # Errors
+    /// Somebody else has one of them.
+    pub async fn take(
+        &self,
+        taker: &Taker<'_>,
+        mut wanted: Vec<(String, Connection)>,
+    ) -> Result<(), Failure> {
+        let Some(locking) = &self.locking else { return Ok(()) };
+        wanted.retain(|(host, _)| self.of(host).is_none());
+        // Two runs that wait for each other's hosts ask in the same order.
+        wanted.sort_by(|a, b| a.0.cmp(&b.0));
+        let width = if locking.wait.is_some() { 1 } else { taker.forks.max(1) };
+        let asked: Vec<(String, Result<HostLock, LockRefused>)> = futures::stream::iter(wanted)
+            .map(|(host, connection)| async move {
+                let taken = take_one(taker, locking, &host, &connection).await;
+                (host, taken)
+            })
+            .buffered(width)
+            .collect()
+            .await;
+        let mut refused = None;
+        for (host, taken) in asked {
+            match taken {
+                Ok(lock) => self.keep(taker, host, lock),
+                Err(LockRefused::Failed(e)) if e.kind == RemoteErrorKind::Unreachable => {}
+                Err(why) => refused = refused.or(Some((host, why))),
+            }
+        }
+        match refused {
+            None => Ok(()),
+            Some((host, why)) => Err(told(&host, &why)),
+        }
+    }
+
+    fn keep(&self, taker: &Taker<'_>, host: String, lock: HostLock) {
+        let lock = Arc::new(lock);
+        let mut writer = None;
+        if let Some(recorder) = taker.recorder {
+            let (lines, waiting) = mpsc::unbounded_channel();
+            let file = journal_file(&recorder.run);
+            writer = Some(tokio::spawn(write(lock.clone(), host.clone(), file, waiting, taker.sink.clone())));
+            // A writer that gave up has told so.
+            let mirror = move |line: &str| drop(lines.send(line.to_string()));
+            if let Err(why) = recorder.mirror_to(Box::new(mirror)) {
+                taker.warn(format!("{host}: the journal is not kept there: {why}"));
+            }
+        }
+        self.taken().insert(host, Arc::new(Taken { lock, writer: Mutex::new(writer) }));
+    }
+
+    fn of(&self, host: &str) -> Option<Arc<Taken>> {
+        self.taken().get(host).cloned()
+    }
+
+    /// Nobody may go on believing in a lock that is lost.
+    ///
+    /// # Errors
+    /// Somebody else may have it by now.
+    pub fn check(&self, host: &str) -> Result<(), Failure> {
+        match self.of(host) {
+            Some(taken) if taken.lock.is_lost() => Err(Failure::new(format!(
+                "the lock on {host} is lost: it could not be renewed in time, so another run may be at work there"
+            ))
+            .help("look at `seqn-play runs` and at the host; then resume the run")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What became of an effect that was cut; `None` where the host can't tell.
+    ///
+    /// # Errors
+    /// The host can't be reached, or the effect still runs after a long time.
+    pub async fn became_of(&self, host: &str, id: &EffectId) -> Result<Option<EffectState>, Failure> {
+        let Some(taken) = self.of(host) else { return Ok(None) };
+        match taken.lock.wait_for(id, OUTLIVES).await? {
+            EffectState::Running(running) => Err(Failure::new(format!(
+                "the effect that was cut still runs on {host}: {running}"
+            ))
+            .help(format!("wait for its end, or end it there: {}; then resume again", running.kill()))),
+            state => Ok(Some(state)),
+        }
+    }
+
+    /// Gives all of them back, once the journal is whole on each host. `over`: nothing is left to be
+    /// gone on with, so what effects left on the hosts goes too.
+    pub async fn release(&self, recorder: Option<&Recorder>, over: bool) {
+        if let Some(recorder) = recorder {
+            recorder.end_mirrors();
+        }
+        let all: Vec<Arc<Taken>> = self.taken().drain().map(|(_, taken)| taken).collect();
+        let each = all.into_iter().map(|taken| async move {
+            let Some(Taken { lock, writer }) = Arc::into_inner(taken) else { return };
+            let writer = writer.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if let Some(writer) = writer {
+                writer.await.ok();
+            }
+            let Some(lock) = Arc::into_inner(lock) else { return };
+            if over {
+                lock.forget_effects().await.ok();
+            }
+            // Unreachable by now: the lease runs out.
+            lock.release().await.ok();
+        });
+        futures::future::join_all(each).await;
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<String, Arc<Taken>>> {
+        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+async fn take_one(
+    taker: &Taker<'_>,
+    locking: &Locking,
+    host: &str,
+    connection: &Connection,
+) -> Result<HostLock, LockRefused> {
+    let mut request = LockRequest::new(locking.project.clone(), locking.holder.clone());
+    request.wait = locking.wait;
+    request.break_dead = locking.break_dead;
+    request.own = locking.own;
+    let waiting = |by: &LockRefused| {
+        taker.sink.send(Event::Notice { message: format!("waiting for the lock on {host}: {by}") });
+    };
+    // The login user's, whoever is become.
+    let connection = Connection { become_: None, ..connection.clone() };
+    let lock = taker.connections.lock(host, &connection, &request, waiting).await?;
+    if let Some(by) = lock.broke().filter(|by| by.holder.run != locking.holder.run) {
+        taker.warn(format!("{host}: the lock of the dead run {} was taken over", by.holder.run));
+    }
+    Ok(lock)
+}
+
+/// The name of a run's journal in the lock's folder on a host.
+pub fn journal_file(run: &str) -> String {
+    format!("{run}.journal")
+}
+
+/// Writes what comes, as much at a time as is waiting: first the whole journal, or what of it the host
+/// doesn't have yet.
+async fn write(
+    lock: Arc<HostLock>,
+    host: String,
+    file: String,
+    mut waiting: mpsc::UnboundedReceiver<String>,
+    sink: Arc<dyn Sink>,
+) {
+    let writing = async {
+        let Some(whole) = waiting.recv().await else { return Ok(()) };
+        let known = lock.read(&file).await?.unwrap_or_default();
+        match whole.as_bytes().strip_prefix(known.as_slice()) {
+            Some(rest) => lock.append(&file, rest).await?,
+            None => {
+                lock.remove(&file).await?;
+                lock.append(&file, whole.as_bytes()).await?;
+            }
+        }
+        let mut lines = Vec::new();
+        while waiting.recv_many(&mut lines, 1000).await > 0 {
+            lock.append(&file, lines.drain(..).collect::<String>().as_bytes()).await?;
+        }
+        Ok::<(), RemoteError>(())
+    };
+    if let Err(why) = writing.await {
+        let message = format!("{host}: the journal is not kept there any more: {why}");
+        sink.send(Event::Warning { message });
+    }
+}
+
+/// As the play reaches the host; `None` where only a task knows how.
+fn connection_of(engine: &Engine, play: &Play, host: &str, scope: &Scope) -> Option<Connection> {
+    let render = |val: &Val| super::play::render(engine, play, scope, val);
+    connect::settings(engine, host, scope, &play.keywords, &render).ok()
+}
+
+fn told(host: &str, why: &LockRefused) -> Failure {
+    let failure = Failure::new(format!("{host} is locked, and nothing was begun: {why}"));
+    match why {
+        LockRefused::Held(by) if by.dead.is_some() => {
+            failure.help("its lock can be taken over with --break-lock; `seqn-play runs` tells whether that run is unfinished")
+        }
+        LockRefused::Held(_) => failure.help("wait for its end: --wait-lock SECONDS"),
+        LockRefused::StillRunning(running) => {
+            let kill: Vec<String> = running.iter().map(crate::remote::Running::kill).collect();
+            failure.help(format!("wait for its end (--wait-lock SECONDS), or end it on the host: {}", kill.join("; ")))
+        }
+        LockRefused::Failed(e) => remote(failure, e),
+    }
+}
+
+fn remote(failure: Failure, e: &RemoteError) -> Failure {
+    match &e.help {
+        Some(help) => failure.help(help.clone()),
+        None => failure,
+    }
+}
