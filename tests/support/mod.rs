@@ -10,9 +10,26 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+/// The folder of a test: a project, which leaves nothing where locks are kept either.
+pub struct Folder(TempDir);
+
+impl std::ops::Deref for Folder {
+    type Target = TempDir;
+    fn deref(&self) -> &TempDir {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let name = self.0.path().file_name().expect("a name").to_string_lossy().replacen('.', "_", 1);
+        std::fs::remove_dir_all(Path::new("/var/tmp/seqn-play").join(name)).ok();
+    }
+}
+
 /// One run of the program in a folder of its own.
 pub struct Test {
-    pub dir: TempDir,
+    pub dir: Folder,
     args: Vec<String>,
     pub env: Vec<(String, String)>,
     name: String,
@@ -20,7 +37,7 @@ pub struct Test {
 
 /// What a run came to.
 pub struct Ran {
-    pub dir: TempDir,
+    pub dir: Folder,
     pub stdout: String,
     pub stderr: String,
     pub code: i32,
@@ -29,7 +46,7 @@ pub struct Ran {
 impl Test {
     pub fn new() -> Test {
         Test {
-            dir: tempfile::tempdir().expect("a temporary folder"),
+            dir: Folder(tempfile::tempdir().expect("a temporary folder")),
             args: Vec::new(),
             env: Vec::new(),
             name: "seqn-play".into(),

@@ -102,7 +102,8 @@ impl Sandbox {
 
     /// The project on the operator's machine, as it was cloned, with the host's variables.
     pub fn project(&self) -> PathBuf {
-        let project = self.operator().join("project");
+        // Locks are named after it.
+        let project = self.operator().join(self.raised("name"));
         fs::remove_dir_all(&project).ok();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for folder in ["playbooks", "roles", "inventory"] {
@@ -161,6 +162,7 @@ impl Drop for Sandbox {
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .status();
+        fs::remove_dir_all(Path::new("/var/tmp/seqn-play").join(self.raised("name"))).ok();
     }
 }
 
