@@ -88,7 +88,7 @@ fn a_planted_secret_is_found() {
     std::fs::create_dir(dir.path().join("below")).unwrap();
     let began = std::time::SystemTime::now();
     std::fs::write(&file, [&[0xff; 100_000], secret.as_bytes()].concat()).unwrap();
-    let files = leak::sandbox::changed_files(&[dir.path().to_path_buf()], began);
+    let files = leak::search::changed_files(&[dir.path().to_path_buf()], began);
     assert_eq!(files, std::slice::from_ref(&file));
     assert_eq!(search.in_file(&file).len(), 1);
 

@@ -17,6 +17,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use crate::source::{Text, Val};
 
 use super::forms;
+use super::names::password_in_url;
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
@@ -83,21 +84,30 @@ impl Redactor {
 
     /// Hides every secret text in `val`, keys too.
     pub fn register_val(&self, val: &Val) {
-        match val {
-            Val::Text(t) if t.is_secret() => drop(self.register(t)),
-            Val::List(items) => items.iter().for_each(|v| self.register_val(v)),
-            Val::Map(map) => map.iter().for_each(|(k, v)| {
-                self.register_val(k);
-                self.register_val(v);
-            }),
-            _ => {}
-        }
+        val.each_text(&mut |text| {
+            if text.is_secret() {
+                self.register(text);
+            }
+        });
+    }
+
+    /// Hides what is Secret among a task's arguments, and the passwords in URLs, which nothing marks
+    /// and every failure quotes.
+    pub fn register_args(&self, args: &Val) {
+        self.register_val(args);
+        args.each_text(&mut |text| {
+            if let Some(at) = password_in_url(text) {
+                self.register(&text[at]);
+            }
+        });
     }
 
     /// Hides everything in `val`, marked or not: texts, and numbers as they print. For values read
     /// from an encrypted file, where a number can't carry a secret bit.
     pub fn register_all_of(&self, val: &Val) {
         match val {
+            // A template is rendered before it is used, and then Secret.
+            Val::Text(t) if t.is_template() => {}
             Val::Text(t) => drop(self.register(t)),
             Val::Int(i) => drop(self.register(&i.to_string())),
             Val::Float(f) => drop(self.register(&f.to_string())),

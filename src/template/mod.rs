@@ -46,6 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use context::{Hooks, LazyMap, Names, NoHooks, RenderCx};
 pub use error::TemplateError;
 
+use crate::secret::command::Commands;
 use crate::source::{Diagnostic, SourceFile, Span, Text, Val};
 use eval::{Eval, Run, Shared, Stack};
 use fault::Fault;
@@ -63,6 +64,8 @@ type Programs = HashMap<Arc<str>, Arc<Program>>;
 #[derive(Default)]
 pub struct Templar {
     compiled: RwLock<HashMap<Mode, Programs>>,
+    /// What `secret_command` was told.
+    secret_commands: Commands,
 }
 
 /// How a template file is read; Ansible's defaults.

@@ -46,7 +46,7 @@ impl Instance<'_> {
         let args = self.args(&work.scope, call, &[])?.map_entries(|name, value| {
             if module.secret_args.contains(&name) { value.into_secret() } else { value }
         });
-        engine.redactor.register_val(&args);
+        engine.redactor.register_args(&args);
         let began = Instant::now();
         let waits = module.name == wait_for_connection::NAME;
         let (name, connection, target) = match waits {
@@ -183,7 +183,7 @@ impl Instance<'_> {
         check: bool,
     ) -> Result<Outcome, Failure> {
         let engine = self.run.engine;
-        engine.redactor.register_val(args);
+        engine.redactor.register_args(args);
         let hooks = RunHooks { engine };
         let role_dir = self.task.role.as_ref().map(|r| r.path.as_path());
         let learners =
