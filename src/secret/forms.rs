@@ -5,46 +5,19 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use super::common::is_common;
+
 /// Characters below which a value, line or encoding is too short to be replaced in every text.
 pub const MIN_LENGTH: usize = 6;
 
 /// Digits-only values are dates, ports and sizes below this length.
 const MIN_DIGITS: usize = 8;
 
-/// Values that people do use as passwords and that make output unreadable when replaced in it.
-const COMMON: &[&str] = &[
-    "admin",
-    "administrator",
-    "authentik",
-    "changeme",
-    "database",
-    "default",
-    "disabled",
-    "docker",
-    "enabled",
-    "example",
-    "localhost",
-    "passwd",
-    "password",
-    "postgres",
-    "postgresql",
-    "private",
-    "public",
-    "secret",
-    "server",
-    "silver",
-    "string",
-    "undefined",
-    "username",
-];
-
 /// Whether a value can be replaced wherever it stands: not short, not a number, not a common word.
 pub fn is_distinctive(value: &str) -> bool {
     let length = value.chars().count();
     let number = || value.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | ':'));
-    length >= MIN_LENGTH
-        && !(length < MIN_DIGITS && number())
-        && !COMMON.contains(&value.to_lowercase().as_str())
+    length >= MIN_LENGTH && !(length < MIN_DIGITS && number()) && !is_common(value)
 }
 
 /// Every form of `value`, each at least [`MIN_LENGTH`] bytes; none when it isn't distinctive.
@@ -296,6 +269,11 @@ fn base64_cores(bytes: &[u8]) -> Vec<String> {
             all.push(encoded[first.min(end)..end].to_string());
             if before == 0 {
                 all.push(encoded.trim_end_matches('=').to_string());
+                // `base64` and PEM begin a new line after so many characters.
+                for width in [64, 76] {
+                    let lines = encoded.as_bytes().chunks(width).filter(|_| encoded.len() > width);
+                    all.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+                }
                 all.push(encoded);
             }
         }

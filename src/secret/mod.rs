@@ -3,6 +3,7 @@
 
 pub mod agefile;
 pub mod command;
+mod common;
 pub mod edit;
 pub mod error;
 pub mod files;
@@ -14,6 +15,9 @@ pub mod identities;
 mod interop;
 pub mod keys;
 pub mod names;
+mod needles;
+#[cfg(test)]
+mod properties;
 pub mod recipients;
 pub mod redactor;
 pub mod scram;

@@ -93,6 +93,11 @@ impl Scenario {
         self.vault("group_vars/all/vault.yml", text)
     }
 
+    pub fn arg(mut self, arg: &str) -> Scenario {
+        self.args.push(arg.into());
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Scenario {
         self.env.push((name.into(), value.into()));
         self

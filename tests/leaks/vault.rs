@@ -50,7 +50,9 @@ fn ansible_41371() {
 /// Mistakes of YAML in an encrypted file, whose message would show the line.
 #[test]
 fn ansible_6601() {
-    Scenario::play("vars_files: [secret.yml]", "- ansible.builtin.debug: {msg: x}\n")
+    Scenario::tasks("- ansible.builtin.debug: {msg: x}\n")
+        .arg("-e")
+        .arg("@secret.yml")
         .vault("secret.yml", "a: 1\npassword: \"SECRET\n b: [\n")
         .ends(1)
         .says("secret.yml")
