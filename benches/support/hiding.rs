@@ -14,9 +14,12 @@ pub struct Cost {
     pub mib: Duration,
 }
 
+/// Of generated secrets; of those that every format quotes in its own way.
+pub const PLAIN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+pub const AWKWARD: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=$-";
+
 /// With so many random secrets.
-pub fn cost(secrets: usize) -> Cost {
-    let letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=$-";
+pub fn cost(secrets: usize, letters: &str) -> Cost {
     let secrets: Vec<_> =
         (0..secrets).map(|_| seqn_play::secret::generate(letters, 40).expect("random bytes")).collect();
     let secrets: Vec<&str> = secrets.iter().filter_map(|secret| secret.expose()).collect();

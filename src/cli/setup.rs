@@ -210,3 +210,40 @@ pub fn env(name: &str) -> Option<String> {
 pub fn env_bool(name: &str) -> Option<bool> {
     parse_bool(&env(name)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+
+    /// In a process of its own: the hook is everybody's.
+    #[test]
+    fn a_panic_shows_no_secret() {
+        const ALONE: &str = "SEQN_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let alone = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "cli::setup::tests::a_panic_shows_no_secret"])
+                .env(ALONE, "1")
+                .env("RUST_BACKTRACE", "full")
+                .output()
+                .unwrap();
+            let said = [alone.stdout, alone.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(alone.status.success() && said.contains("1 passed"), "{said}");
+            assert!(!said.contains("hunter2hunter2"), "{said}");
+            return;
+        }
+        let mut shown = tempfile::tempfile().unwrap();
+        let err = Box::new(shown.try_clone().unwrap());
+        let redactor = Arc::new(Redactor::new());
+        redactor.register("hunter2hunter2");
+        hide_panics(Arc::new(Screen::to(redactor, Box::new(std::io::sink()), err)));
+        let panicked = std::thread::spawn(|| panic!("can't use hunter2hunter2")).join().is_err();
+        let mut text = String::new();
+        shown.rewind().unwrap();
+        shown.read_to_string(&mut text).unwrap();
+        assert!(panicked && text.contains("can't use ********"), "{text}");
+        assert!(text.contains("This is a bug in seqn-play."), "{text}");
+    }
+}

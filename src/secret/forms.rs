@@ -124,6 +124,10 @@ fn control_escapes(text: &str) -> String {
 }
 
 fn json(text: &str) -> Vec<String> {
+    let plain = |b: u8| (b' '..=b'~').contains(&b) && !b"\"\\/<>&'".contains(&b);
+    if text.bytes().all(plain) {
+        return Vec::new();
+    }
     let escape = |ascii: bool, html: bool, slash: bool, upper: bool| {
         let mut out = String::new();
         let unicode = |out: &mut String, unit: u32| {
@@ -233,15 +237,22 @@ fn url(text: &str) -> Vec<String> {
         "-_.~!$&'()*+,;=",
         "-_.~!$&'()*+,;=:",
     ];
+    let special: BTreeSet<u8> = text.bytes().filter(|b| !b.is_ascii_alphanumeric()).collect();
+    let encoded = |kept: &&str| special.iter().copied().filter(|b| !kept.as_bytes().contains(b)).collect();
+    // Many of them leave the same of these alone.
+    let sets: BTreeSet<Vec<u8>> = KEPT.iter().map(encoded).collect();
     let mut all = Vec::new();
-    for kept in KEPT {
+    for set in &sets {
         for upper in [true, false] {
-            let mut out = String::new();
-            for byte in text.bytes() {
-                if byte.is_ascii_alphanumeric() || kept.contains(byte as char) && byte.is_ascii() {
-                    out.push(byte as char);
-                } else {
-                    out.push_str(&hex_digits(upper, "%", 2, u32::from(byte)));
+            let mut out = String::with_capacity(3 * text.len());
+            for (at, c) in text.char_indices() {
+                if c.is_ascii() && !set.contains(&(c as u8)) {
+                    out.push(c);
+                    continue;
+                }
+                for byte in &text.as_bytes()[at..at + c.len_utf8()] {
+                    out.push('%');
+                    push_hex(&mut out, *byte, upper);
                 }
             }
             if text.contains(' ') {
@@ -282,9 +293,21 @@ fn base64_cores(bytes: &[u8]) -> Vec<String> {
 }
 
 fn hex(bytes: &[u8]) -> Vec<String> {
-    let lower: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let escaped: String = bytes.iter().map(|b| format!("\\x{b:02x}")).collect();
-    vec![lower.to_uppercase(), lower, escaped]
+    let digits = |before: &str, upper: bool| {
+        let mut out = String::with_capacity(bytes.len() * (before.len() + 2));
+        for byte in bytes {
+            out.push_str(before);
+            push_hex(&mut out, *byte, upper);
+        }
+        out
+    };
+    vec![digits("", true), digits("", false), digits("\\x", false)]
+}
+
+fn push_hex(out: &mut String, byte: u8, upper: bool) {
+    let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+    out.push(char::from(digits[usize::from(byte >> 4)]));
+    out.push(char::from(digits[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn ansible_84557() {
     )
     .vault_vars("password: SECRET\n")
     .fails()
-    .in_argv()
+    .in_process_list()
     .always_hidden()
     .leaks_nothing();
 }

@@ -50,7 +50,7 @@ fn ansible_11538() {
     )
     .vault_vars("keyring: {server: {user: me, password: SECRET}}\n")
     .says("(item=")
-    .in_argv()
+    .in_process_list()
     .leaks_nothing();
 }
 
@@ -156,7 +156,7 @@ fn ansible_51449() {
 - ansible.builtin.debug: {msg: 'was {{ all.results[0].stdout }}'}
 ",
     )
-    .in_argv()
+    .in_process_list()
     .leaks_nothing();
 }
 

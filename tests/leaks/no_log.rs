@@ -35,6 +35,7 @@ fn ansible_11253() {
 fn ansible_11946() {
     Scenario::tasks("- ansible.builtin.shell: 'echo SECRET'\n  no_log: true\n")
         .says("censored")
+        .in_process_list()
         .leaks_nothing();
 }
 
@@ -64,9 +65,11 @@ fn ansible_24181() {
   no_log: true
 ",
     )
+    .in_process_list()
     .leaks_nothing();
     Scenario::play("environment: {TOKEN: '{{ token }}'}", "- ansible.builtin.command: printenv TOKEN\n")
         .vault_vars("token: SECRET\n")
+        .in_process_list()
         .leaks_nothing();
 }
 
@@ -79,6 +82,7 @@ fn f5_ansible_1474() {
     )
     .vault_vars("password: SECRET\n")
     .fails()
+    .in_process_list()
     .leaks_nothing();
 }
 
@@ -93,6 +97,7 @@ fn ansible_82565() {
 ",
     )
     .env("ANSIBLE_NO_LOG", "true")
+    .in_process_list()
     .leaks_nothing();
 }
 
@@ -188,6 +193,7 @@ fn ansible_12214() {
 ",
     )
     .fails()
+    .in_process_list()
     .leaks_nothing();
 }
 
@@ -215,6 +221,8 @@ fn ansible_47436() {
     cmd: 'read -r word; sleep 0.1; test -n \"$word\"'
     stdin: '{{ passphrase }}'
 - ansible.builtin.shell: 'sleep 0.1; echo {{ passphrase }} > DIR/there'
+- ansible.builtin.assert:
+    that: lookup('pipe', 'sleep 0.1; read -r x || echo no ' ~ passphrase) == 'no ' ~ passphrase
 ",
     )
     .vault_vars("passphrase: SECRET\n")

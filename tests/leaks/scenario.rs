@@ -36,7 +36,7 @@ pub struct Scenario {
     code: i32,
     says: Vec<String>,
     holders: Vec<String>,
-    in_argv: bool,
+    in_process_list: bool,
     control: bool,
 }
 
@@ -67,7 +67,7 @@ impl Scenario {
             code: 0,
             says: Vec::new(),
             holders: Vec::new(),
-            in_argv: false,
+            in_process_list: false,
             control: true,
         }
     }
@@ -124,9 +124,9 @@ impl Scenario {
         self
     }
 
-    /// The playbook itself puts the secret among a command's arguments.
-    pub fn in_argv(self) -> Scenario {
-        Scenario { in_argv: true, ..self }
+    /// The playbook itself puts the secret among a command's arguments, or into its environment.
+    pub fn in_process_list(self) -> Scenario {
+        Scenario { in_process_list: true, ..self }
     }
 
     /// Without protection it wouldn't be shown either (an argument that a module declares secret).
@@ -202,7 +202,7 @@ impl Scenario {
             test = test.arg(arg);
         }
         let began = SystemTime::now();
-        let watch = (!self.in_argv).then(|| Watch::start(&search));
+        let watch = (!self.in_process_list).then(|| Watch::start(&search, &["cmdline", "environ"]));
         let ran = test.run();
         let mut found = watch.map(Watch::stop).unwrap_or_default();
         found.extend(search.in_text("stdout", ran.stdout.as_bytes()));

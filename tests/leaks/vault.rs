@@ -30,7 +30,7 @@ fn ansible_18184() {
 fn ansible_82172() {
     Scenario::tasks("- ansible.builtin.command: {argv: [echo, --password, '{{ pw }}']}\n")
         .vault_vars("pw: SECRET\n")
-        .in_argv()
+        .in_process_list()
         .leaks_nothing();
 }
 
