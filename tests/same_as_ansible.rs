@@ -444,18 +444,18 @@ warning[embedded-template]: Jinja constant strings should not contain embedded t
    = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
 
 warning[embedded-template]: Jinja constant strings should not contain embedded templates. This feature will be disabled by default in ansible-core 2.23.
-  --> play.yml:11:14
-   |
-11 |           - "'{{ name }}' == name"
-   |              ^^^^^^^^^^^^
-   = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
+   --> play.yml:11:14
+    |
+ 11 |           - "'{{ name }}' == name"
+    |              ^^^^^^^^^^^^
+    = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
 
 warning[embedded-template]: Jinja constant strings should not contain embedded templates. This feature will be disabled by default in ansible-core 2.23.
-  --> play.yml:16:35
-   |
-16 |       failed_when: said.stdout != "{{ name }}"
-   |                                   ^^^^^^^^^^^^
-   = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
+   --> play.yml:16:35
+    |
+ 16 |       failed_when: said.stdout != "{{ name }}"
+    |                                   ^^^^^^^^^^^^
+    = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
 "#,
     );
 }

@@ -52,6 +52,7 @@ fn ansible_13648() {
 fn ansible_51318() {
     Scenario::tasks("- ansible.builtin.shell: 'echo Authenticating; test x = \"SECRET\"'\n  no_log: true\n")
         .fails()
+        .in_process_list()
         .leaks_nothing();
 }
 

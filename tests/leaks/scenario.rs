@@ -157,11 +157,11 @@ impl Scenario {
         }
         if self.control {
             let (ran, found) = self.run(&self.ways[0], &planted(), false);
+            let is_shown = found.iter().any(|f| f.starts_with("stdout") || f.starts_with("stderr"));
             assert!(
-                !found.is_empty(),
+                is_shown,
                 "unprotected, the secret isn't shown either: this test proves nothing\n{}\n{}",
-                ran.stdout,
-                ran.stderr
+                ran.stdout, ran.stderr
             );
         }
     }
@@ -217,9 +217,9 @@ impl Scenario {
     }
 }
 
-/// A new secret: found in nothing that isn't it.
+/// A new secret: found in nothing that isn't it. It has no `I`, so that no part of it is `DIR`.
 pub fn planted() -> String {
-    let secret = seqn_play::secret::generate("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 40);
+    let secret = seqn_play::secret::generate("abcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNOPQRSTUVWXYZ", 40);
     secret.expect("random letters").expose().expect("text").to_string()
 }
 
