@@ -128,10 +128,11 @@ impl Instance<'_> {
         let changed = values.get("changed").and_then(Val::as_bool).unwrap_or(done.changed);
         put(&mut values, "changed", changed);
         put(&mut values, "failed", failed);
-        if done.skipped {
+        let skipped = done.skipped || values.get("skipped").and_then(Val::as_bool).unwrap_or(false);
+        if skipped {
             put(&mut values, "skipped", true);
         }
-        let status = match (failed, done.skipped, changed) {
+        let status = match (failed, skipped, changed) {
             (true, ..) => Status::Failed,
             (_, true, _) => Status::Skipped,
             (.., true) => Status::Changed,
