@@ -129,6 +129,20 @@ fn the_lookup_runs_once_and_is_secret() {
         .holds("ran", "./manager x\n./manager\n");
 }
 
+/// What the shell put together wrongly is shown without the secret in it.
+#[test]
+fn mistakes_around_a_secret_on_the_command_line() {
+    let secret = planted();
+    for (given, said) in [
+        (format!("db_password=two {secret}"), "a word of it is not key=value"),
+        (format!("db_password={secret}' x=1"), "unbalanced"),
+        (format!("{{\"db_password\": \"{secret}\", \"x\""), "<extra vars>"),
+    ] {
+        let test = Test::new().tasks("- ansible.builtin.debug: {msg: x}\n");
+        test.args(&["play.yml", "-e", &given]).run().code(1).says(said).never_says(&secret);
+    }
+}
+
 #[test]
 fn a_secret_on_the_command_line_is_warned_of() {
     let test = Test::new().tasks("- ansible.builtin.debug: {msg: done}\n");
