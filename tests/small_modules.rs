@@ -180,7 +180,7 @@ fn a_failed_transaction_takes_back_what_can_be() {
         if !one_way {
             assert_eq!(names(ran.dir.path()), before, "{}", case.task);
             assert!(
-                case.back.is_empty() == !ran.stdout.contains("undone: ["),
+                case.back.is_empty() != ran.stdout.contains("undone: ["),
                 "{}\n{}",
                 case.task,
                 ran.stdout
