@@ -122,9 +122,9 @@ fn community_general_11000() {
     .leaks_nothing();
 }
 
-/// A database login that fails, with its password as a plain value.
+/// A database login that fails, with its password as a plain value. (No report of its own.)
 #[test]
-fn community_postgresql_301() {
+fn a_postgres_login_that_fails() {
     Scenario::play(
         "vars: {pw: SECRET}",
         "

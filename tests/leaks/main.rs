@@ -1,4 +1,4 @@
-//! Public reports of leaks in Ansible and its collections, each as a test that is named by its
+//! Public reports of leaks in Ansible, its collections and roles, each as a test that is named by its
 //! number: the same scenario, run with this program, shows nothing. `scenario.rs` says how.
 //!
 //! Every test has its control: the same scenario with the vault opened and `no_log` off must show
