@@ -1,7 +1,7 @@
 //! Public reports of leaks in Ansible, its collections and roles, each as a test that is named by its
 //! number: the same scenario, run with this program, shows nothing. `scenario.rs` says how.
 //!
-//! Every test has its control: the same scenario with the vault opened and `no_log` off must show
+//! A test has its control wherever there can be one: with the vault opened and `no_log` off it must show
 //! the secret, or the test would prove nothing.
 
 #[path = "../support/mod.rs"]
