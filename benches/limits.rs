@@ -4,6 +4,8 @@
 //! Times are the best of several runs, which other work on the machine disturbs least. Round trips
 //! and bytes are counted in the protocol and exact.
 
+#[path = "support/hiding.rs"]
+mod hiding;
 #[path = "support/sshd.rs"]
 mod sshd;
 
@@ -25,6 +27,7 @@ const RATIO: f64 = 2.0;
 const START: f64 = 10.0;
 const LINT: f64 = 30.0;
 const MEMORY: f64 = 30.0;
+const HIDING: f64 = 5.0;
 
 fn main() -> ExitCode {
     let bench = Bench::new();
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let raw = best(|| bench.raw());
     table.row("raw `ssh host sh -s`, 50 greps", ms(raw), None);
     let mut memory = 0.0_f64;
+    let mut over_ssh = None;
     for transport in ["ssh", "native", "local"] {
         let what = format!("{TASKS} satisfied `lineinfile`, {transport}");
         match bench.transport(transport) {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
                 memory = memory.max(measured.memory);
                 let ratio = measured.time.as_secs_f64() / raw.as_secs_f64();
                 table.row(&what, ms(measured.time), None);
+                over_ssh = over_ssh.or(Some((measured.time, measured.said)));
                 table.row(&format!("… against raw ssh, {transport}"), (ratio, "×"), Some(RATIO));
                 table.row(
                     &format!("round trips of a satisfied task, {transport}"),
@@ -81,6 +86,23 @@ fn main() -> ExitCode {
     });
     table.row("a run that prints 1 MiB, 1 secret", ms(none), None);
     table.row(&format!("… {SECRETS} secrets to be hidden in it"), ms(many), None);
+    let [(awkward, _), (learning, mib)] = [hiding::AWKWARD, hiding::PLAIN].map(|letters| {
+        let costs: Vec<hiding::Cost> = (0..RUNS).map(|_| hiding::cost(SECRETS, letters)).collect();
+        let least = |cost: fn(&hiding::Cost) -> Duration| costs.iter().map(cost).min().unwrap_or_default();
+        (least(|c| c.learning), least(|c| c.mib))
+    });
+    table.row(&format!("learning {SECRETS} secrets with `+/=$-` in them"), ms(awkward), None);
+    table.row(&format!("learning {SECRETS} secrets as they are generated"), ms(learning), None);
+    table.row(&format!("hiding {SECRETS} secrets in 1 MiB of output"), ms(mib), None);
+    if let Some((time, said)) = over_ssh {
+        let hiding = learning + mib.mul_f64(said);
+        let share = hiding.as_secs_f64() / (time + hiding).as_secs_f64() * 100.0;
+        let what = format!(
+            "both as a share of a run of the {TASKS} tasks over ssh, at `-vvv` ({:.0} KiB)",
+            said * 1024.0
+        );
+        table.row(&what, (share, "%"), Some(HIDING));
+    }
     match table.print() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -106,6 +128,8 @@ struct Measured {
     time: Duration,
     /// MiB.
     memory: f64,
+    /// MiB of output at `-vvv`.
+    said: f64,
     satisfied: Cost,
     changing: Cost,
 }
@@ -200,7 +224,9 @@ impl Bench {
             memory = memory.max(rss);
             time
         });
-        Ok(Measured { time, memory, satisfied, changing })
+        let said = play(&["-vvv"]).output().expect("it runs");
+        let said = (said.stdout.len() + said.stderr.len()) as f64 / (1024.0 * 1024.0);
+        Ok(Measured { time, memory, said, satisfied, changing })
     }
 
     fn program(&self) -> Command {

@@ -22,7 +22,7 @@ const SANDBOXES: usize = 2;
 fn no_password_is_seen_however_the_rotation_ends() {
     let Some(staging) = leak::sandbox::staging() else { return };
     let search = Search::default();
-    let watch = Watch::start(&search);
+    let watch = Watch::start(&search, &["cmdline"]);
     let cases = cases::all();
     assert!(cases.len() > 30, "only {} tasks were found", cases.len());
     let queue = Mutex::new(VecDeque::from(cases));
@@ -88,11 +88,11 @@ fn a_planted_secret_is_found() {
     std::fs::create_dir(dir.path().join("below")).unwrap();
     let began = std::time::SystemTime::now();
     std::fs::write(&file, [&[0xff; 100_000], secret.as_bytes()].concat()).unwrap();
-    let files = leak::sandbox::changed_files(&[dir.path().to_path_buf()], began);
+    let files = leak::search::changed_files(&[dir.path().to_path_buf()], began);
     assert_eq!(files, std::slice::from_ref(&file));
     assert_eq!(search.in_file(&file).len(), 1);
 
-    let watch = Watch::start(&search);
+    let watch = Watch::start(&search, &["cmdline"]);
     let shown = std::process::Command::new("sh").args(["-c", "sleep 0.5", secret]).status().unwrap();
     assert!(shown.success());
     let seen = watch.stop();

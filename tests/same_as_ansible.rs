@@ -410,3 +410,52 @@ fn a_link_that_leads_up_is_copied_as_a_link() {
     let ran = test.run().success().holds("to/d/f", "x");
     assert!(ran.dir.path().join("to/d/round").is_symlink());
 }
+
+/// ansible-core 2.19 renders them still, and warns.
+#[test]
+fn a_template_in_a_literal_of_a_condition_is_warned_of() {
+    let ran = Test::new()
+        .tasks(
+            "
+- set_fact: {name: a, at: 'x a y'}
+- debug: {msg: when}
+  when: \"'{{ name }}' in at\"
+- assert:
+    that:
+      - name == 'a'
+      - \"'{{ name }}' == name\"
+- debug: {msg: \"{{ lookup('vars', '{{ \\\"name\\\" }}') }}\"}
+- command: echo a
+  register: said
+  changed_when: false
+  failed_when: said.stdout != \"{{ name }}\"
+",
+        )
+        .run()
+        .success()
+        .recap("ok=5 changed=0");
+    ran.stderr(
+        r#"
+warning[embedded-template]: Jinja constant strings should not contain embedded templates. This feature will be disabled by default in ansible-core 2.23.
+  --> play.yml:7:14
+   |
+ 7 |       when: "'{{ name }}' in at"
+   |              ^^^^^^^^^^^^
+   = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
+
+warning[embedded-template]: Jinja constant strings should not contain embedded templates. This feature will be disabled by default in ansible-core 2.23.
+   --> play.yml:11:14
+    |
+ 11 |           - "'{{ name }}' == name"
+    |              ^^^^^^^^^^^^
+    = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
+
+warning[embedded-template]: Jinja constant strings should not contain embedded templates. This feature will be disabled by default in ansible-core 2.23.
+   --> play.yml:16:35
+    |
+ 16 |       failed_when: said.stdout != "{{ name }}"
+    |                                   ^^^^^^^^^^^^
+    = help: Use inline expressions, for example: `when: "{{ a_var }}" == 42` becomes `when: a_var == 42`
+"#,
+    );
+}

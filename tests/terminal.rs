@@ -228,3 +228,42 @@ fn ctrl_c_twice_stops_at_once_and_says_what_is_unfinished() {
     assert!(text.contains("unfinished: [localhost] => slow"), "{text}");
     assert!(text.contains("PLAY RECAP"), "{text}");
 }
+
+#[test]
+fn what_is_typed_for_a_private_prompt_is_not_shown() {
+    let test = Test::new().file(
+        "play.yml",
+        "- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_prompt: [{name: pw, prompt: The password}]
+  tasks:
+    - ansible.builtin.debug: {msg: 'it is {{ pw }}'}
+    - ansible.builtin.assert: {that: pw == 'typed-' ~ 'by-hand'}
+",
+    );
+    let mut terminal = Terminal::start(test, 80);
+    terminal.until("The password");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.keys.write_all(b"typed-by-hand\n").expect("keys");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("typed-by-hand") && text.contains("********"), "{text}");
+}
+
+#[test]
+fn a_password_manager_may_ask_at_the_terminal() {
+    let test = Test::new()
+        .tasks("- ansible.builtin.assert: {that: pw == 'opened-with-' ~ 'typed-by-hand'}")
+        .file(
+            "manager",
+            "stty -echo; echo 'Unlock: ' >/dev/tty; read -r word; stty echo; echo opened-with-$word\n",
+        )
+        .args(&["--secret-command", "pw=sh manager"]);
+    let mut terminal = Terminal::start(test, 80);
+    terminal.until("Unlock: ");
+    terminal.keys.write_all(b"typed-by-hand\n").expect("keys");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("typed-by-hand"), "{text}");
+}

@@ -12,10 +12,13 @@ use crate::vars::RunInfo;
 
 use super::console::ask_password;
 use super::setup;
+use super::sources::SecretSources;
 
 /// Flags about hosts and connections.
 #[derive(Debug, Args)]
 pub struct HostOptions {
+    #[command(flatten)]
+    pub secrets: SecretSources,
     /// Don't change anything; predict what would change
     #[arg(short = 'C', long)]
     pub check: bool,
@@ -104,6 +107,7 @@ impl HostOptions {
         Ok(Options {
             check: self.check,
             diff: self.diff,
+            no_log: setup::env_bool("ANSIBLE_NO_LOG").unwrap_or(false),
             forks: self.forks.or_else(|| setup::env("ANSIBLE_FORKS")?.parse().ok()).unwrap_or(5).max(1),
             verbosity: self.verbose,
             gathering: match setup::env("ANSIBLE_GATHERING").as_deref() {

@@ -14,6 +14,7 @@ mod runs;
 mod secret;
 mod session;
 mod setup;
+mod sources;
 mod vault;
 
 use std::ffi::OsString;

@@ -19,6 +19,7 @@ use crate::vars::{Settings, Variables, Vault};
 use super::console::TerminalConsole;
 use super::hosts::HostOptions;
 use super::setup::{self, Common, Opened, Outputs};
+use super::sources::seen_by_others;
 
 /// Playbooks, variables and keys of one command, free of errors.
 pub struct Session {
@@ -47,7 +48,11 @@ impl Session {
         let cwd = setup::cwd()?;
         let opened = common.open_secrets(&outputs.redactor)?;
         let vault = opened.vault();
-        let (extra, mut problems) = crate::vars::extra_vars(&common.extra_vars, &cwd, &vault);
+        let (mut extra, mut problems) = crate::vars::extra_vars(&common.extra_vars, &cwd, &vault);
+        extra.extend(hosts.secrets.variables(&cwd)?);
+        for message in seen_by_others(&common.extra_vars, &cwd) {
+            outputs.sink.send(Event::Warning { message });
+        }
         outputs.redactor.register_val(&Val::map(extra.clone()));
         let templar = Arc::new(Templar::new());
         let language = Arc::new(Registries { templar: templar.clone() });

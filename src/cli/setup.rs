@@ -12,7 +12,7 @@ use crate::secret::identities::{self, Identities};
 use crate::secret::vault::{Password, Passwords};
 use crate::secret::{Keys, Redactor, Secret};
 use crate::source::args::parse_bool;
-use crate::source::{Diagnostic, Diagnostics, Text};
+use crate::source::{Diagnostic, Diagnostics, SourceFile, Text, Val, yaml};
 use crate::vars::Vault;
 
 use super::console::{TerminalConsole, ask_password};
@@ -92,8 +92,12 @@ fn default_inventory(_cwd: &Path) -> Vec<String> {
 impl Opened {
     /// Opens ansible-vault and armored age envelopes; what comes out is known to the Redactor.
     pub fn vault(&self) -> Vault {
-        let keys = self.keys.clone();
-        Arc::new(move |envelope| text_of(&keys.open_text(envelope).map_err(|e| e.to_string())?))
+        let (keys, redactor) = (self.keys.clone(), self.redactor.clone());
+        Arc::new(move |envelope| {
+            let plain = text_of(&keys.open_text(envelope).map_err(|e| e.to_string())?)?;
+            keep_opened(&redactor, &plain);
+            Ok(plain)
+        })
     }
 
     /// The identity files' texts, for modules that decrypt on this machine.
@@ -105,6 +109,18 @@ impl Opened {
         });
         texts
     }
+}
+
+/// What was decrypted is secret: a text as it is; of a file of variables the values, not its lines.
+fn keep_opened(redactor: &Redactor, plain: &str) {
+    let file = SourceFile::typed("<encrypted>", plain.to_string());
+    let node = yaml::load_one(&file, &mut Diagnostics::default());
+    let val = node.and_then(|node| node.to_val(&|_| Ok(String::new())).ok());
+    let data = val.filter(|val| matches!(val, Val::Map(_) | Val::List(_)));
+    if data.is_none() || !plain.trim_end().contains('\n') {
+        redactor.register(plain);
+    }
+    data.iter().for_each(|data| redactor.register_all_of(data));
 }
 
 fn text_of(plain: &Secret) -> Result<String, String> {
@@ -193,4 +209,41 @@ pub fn env(name: &str) -> Option<String> {
 
 pub fn env_bool(name: &str) -> Option<bool> {
     parse_bool(&env(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+
+    /// In a process of its own: the hook is everybody's.
+    #[test]
+    fn a_panic_shows_no_secret() {
+        const ALONE: &str = "SEQN_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let alone = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "cli::setup::tests::a_panic_shows_no_secret"])
+                .env(ALONE, "1")
+                .env("RUST_BACKTRACE", "full")
+                .output()
+                .unwrap();
+            let said = [alone.stdout, alone.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(alone.status.success() && said.contains("1 passed"), "{said}");
+            assert!(!said.contains("hunter2hunter2"), "{said}");
+            return;
+        }
+        let mut shown = tempfile::tempfile().unwrap();
+        let err = Box::new(shown.try_clone().unwrap());
+        let redactor = Arc::new(Redactor::new());
+        redactor.register("hunter2hunter2");
+        hide_panics(Arc::new(Screen::to(redactor, Box::new(std::io::sink()), err)));
+        let panicked = std::thread::spawn(|| panic!("can't use hunter2hunter2")).join().is_err();
+        let mut text = String::new();
+        shown.rewind().unwrap();
+        shown.read_to_string(&mut text).unwrap();
+        assert!(panicked && text.contains("can't use ********"), "{text}");
+        assert!(text.contains("This is a bug in seqn-play."), "{text}");
+    }
 }

@@ -254,7 +254,8 @@ impl Instance<'_> {
     async fn item(&self, work: &mut Work) -> Result<Outcome, Failure> {
         // A broken no_log hides rather than shows.
         work.no_log = true;
-        work.no_log = self.boolean(&work.scope, &self.task.keywords.no_log, false)?;
+        work.no_log =
+            self.run.engine.options.no_log || self.boolean(&work.scope, &self.task.keywords.no_log, false)?;
         if let Some(outcome) = self.recalled(work).await? {
             return Ok(outcome);
         }

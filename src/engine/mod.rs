@@ -53,6 +53,8 @@ pub use stats::Stats;
 pub struct Options {
     pub check: bool,
     pub diff: bool,
+    /// Every task is as if it said `no_log`.
+    pub no_log: bool,
     /// Most hosts at once; at least 1.
     pub forks: usize,
     pub tags: Vec<String>,

@@ -8,7 +8,6 @@
 mod allow;
 mod files;
 mod load;
-pub mod names;
 pub mod output;
 mod project;
 mod rule;

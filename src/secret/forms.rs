@@ -5,46 +5,19 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+use super::common::is_common;
+
 /// Characters below which a value, line or encoding is too short to be replaced in every text.
 pub const MIN_LENGTH: usize = 6;
 
 /// Digits-only values are dates, ports and sizes below this length.
 const MIN_DIGITS: usize = 8;
 
-/// Values that people do use as passwords and that make output unreadable when replaced in it.
-const COMMON: &[&str] = &[
-    "admin",
-    "administrator",
-    "authentik",
-    "changeme",
-    "database",
-    "default",
-    "disabled",
-    "docker",
-    "enabled",
-    "example",
-    "localhost",
-    "passwd",
-    "password",
-    "postgres",
-    "postgresql",
-    "private",
-    "public",
-    "secret",
-    "server",
-    "silver",
-    "string",
-    "undefined",
-    "username",
-];
-
 /// Whether a value can be replaced wherever it stands: not short, not a number, not a common word.
 pub fn is_distinctive(value: &str) -> bool {
     let length = value.chars().count();
     let number = || value.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | ':'));
-    length >= MIN_LENGTH
-        && !(length < MIN_DIGITS && number())
-        && !COMMON.contains(&value.to_lowercase().as_str())
+    length >= MIN_LENGTH && !(length < MIN_DIGITS && number()) && !is_common(value)
 }
 
 /// Every form of `value`, each at least [`MIN_LENGTH`] bytes; none when it isn't distinctive.
@@ -151,6 +124,10 @@ fn control_escapes(text: &str) -> String {
 }
 
 fn json(text: &str) -> Vec<String> {
+    let plain = |b: u8| (b' '..=b'~').contains(&b) && !b"\"\\/<>&'".contains(&b);
+    if text.bytes().all(plain) {
+        return Vec::new();
+    }
     let escape = |ascii: bool, html: bool, slash: bool, upper: bool| {
         let mut out = String::new();
         let unicode = |out: &mut String, unit: u32| {
@@ -260,15 +237,22 @@ fn url(text: &str) -> Vec<String> {
         "-_.~!$&'()*+,;=",
         "-_.~!$&'()*+,;=:",
     ];
+    let special: BTreeSet<u8> = text.bytes().filter(|b| !b.is_ascii_alphanumeric()).collect();
+    let encoded = |kept: &&str| special.iter().copied().filter(|b| !kept.as_bytes().contains(b)).collect();
+    // Many of them leave the same of these alone.
+    let sets: BTreeSet<Vec<u8>> = KEPT.iter().map(encoded).collect();
     let mut all = Vec::new();
-    for kept in KEPT {
+    for set in &sets {
         for upper in [true, false] {
-            let mut out = String::new();
-            for byte in text.bytes() {
-                if byte.is_ascii_alphanumeric() || kept.contains(byte as char) && byte.is_ascii() {
-                    out.push(byte as char);
-                } else {
-                    out.push_str(&hex_digits(upper, "%", 2, u32::from(byte)));
+            let mut out = String::with_capacity(3 * text.len());
+            for (at, c) in text.char_indices() {
+                if c.is_ascii() && !set.contains(&(c as u8)) {
+                    out.push(c);
+                    continue;
+                }
+                for byte in &text.as_bytes()[at..at + c.len_utf8()] {
+                    out.push('%');
+                    push_hex(&mut out, *byte, upper);
                 }
             }
             if text.contains(' ') {
@@ -296,6 +280,11 @@ fn base64_cores(bytes: &[u8]) -> Vec<String> {
             all.push(encoded[first.min(end)..end].to_string());
             if before == 0 {
                 all.push(encoded.trim_end_matches('=').to_string());
+                // `base64` and PEM begin a new line after so many characters.
+                for width in [64, 76] {
+                    let lines = encoded.as_bytes().chunks(width).filter(|_| encoded.len() > width);
+                    all.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+                }
                 all.push(encoded);
             }
         }
@@ -304,9 +293,21 @@ fn base64_cores(bytes: &[u8]) -> Vec<String> {
 }
 
 fn hex(bytes: &[u8]) -> Vec<String> {
-    let lower: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let escaped: String = bytes.iter().map(|b| format!("\\x{b:02x}")).collect();
-    vec![lower.to_uppercase(), lower, escaped]
+    let digits = |before: &str, upper: bool| {
+        let mut out = String::with_capacity(bytes.len() * (before.len() + 2));
+        for byte in bytes {
+            out.push_str(before);
+            push_hex(&mut out, *byte, upper);
+        }
+        out
+    };
+    vec![digits("", true), digits("", false), digits("\\x", false)]
+}
+
+fn push_hex(out: &mut String, byte: u8, upper: bool) {
+    let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+    out.push(char::from(digits[usize::from(byte >> 4)]));
+    out.push(char::from(digits[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]

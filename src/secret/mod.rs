@@ -2,6 +2,8 @@
 //! they come from (generated, age files, ansible-vault files) and what Postgres stores of them.
 
 pub mod agefile;
+pub mod command;
+mod common;
 pub mod edit;
 pub mod error;
 pub mod files;
@@ -12,9 +14,14 @@ pub mod identities;
 #[cfg(test)]
 mod interop;
 pub mod keys;
+pub mod names;
+mod needles;
+#[cfg(test)]
+mod properties;
 pub mod recipients;
 pub mod redactor;
 pub mod scram;
+pub mod source;
 pub mod stream;
 pub mod value;
 pub mod vault;

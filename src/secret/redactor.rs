@@ -2,21 +2,20 @@
 //!
 //! A registered value is replaced by [`MASK`] wherever it or one of its [`forms`](super::forms)
 //! stands. Values that are short (under 6 characters), numbers under 8 digits, or common words
-//! (`password`, `postgres`) are not: replacing `yes` or `5432` in every text would make output
-//! unreadable and say less about the secret than the holes do. Those are hidden where the value
-//! itself is shown as a value, by its secret bit ([`Redactor::redact_val`]), and
+//! (`password`, `postgres`; [`common`](super::common)) are not: replacing `yes` or `5432` in every
+//! text would make output unreadable and say less about the secret than the holes do. Those are
+//! hidden where a value is known to be Secret, by its bit ([`Redactor::redact_val`]), and
 //! [`Redactor::register`] says so, that a caller can warn.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
-
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::source::{Text, Val};
 
 use super::forms;
+use super::names::password_in_url;
+use super::needles::Needles;
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
@@ -37,22 +36,9 @@ pub struct Redactor {
 }
 
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     values: HashSet<Box<str>>,
-    forms: HashSet<Arc<str>>,
-    /// Registered since the last search.
-    pending: Vec<Arc<str>>,
-    /// Searched one after the other; sizes fall geometrically, so that registering n secrets with
-    /// output in between builds n·log n forms and not n².
-    segments: Vec<Arc<Segment>>,
-}
-
-/// Some of the forms, ready to be searched for.
-pub(super) struct Segment {
-    automaton: AhoCorasick,
-    /// Sorted, for the question which texts begin one.
-    forms: Vec<Arc<str>>,
-    longest: usize,
+    pub(super) forms: Needles,
 }
 
 impl Redactor {
@@ -62,8 +48,7 @@ impl Redactor {
 
     /// Hides `value` from now on.
     pub fn register(&self, value: &str) -> Registered {
-        let hidden = |known: &Known| known.values.contains(value);
-        if hidden(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
+        if self.known().values.contains(value) {
             return Registered::Everywhere;
         }
         let forms = forms::forms(value);
@@ -72,32 +57,36 @@ impl Redactor {
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.values.insert(value.into());
-        for form in forms {
-            let form: Arc<str> = form.into();
-            if known.forms.insert(form.clone()) {
-                known.pending.push(form);
-            }
-        }
+        forms.iter().for_each(|form| known.forms.add(form));
         Registered::Everywhere
     }
 
     /// Hides every secret text in `val`, keys too.
     pub fn register_val(&self, val: &Val) {
-        match val {
-            Val::Text(t) if t.is_secret() => drop(self.register(t)),
-            Val::List(items) => items.iter().for_each(|v| self.register_val(v)),
-            Val::Map(map) => map.iter().for_each(|(k, v)| {
-                self.register_val(k);
-                self.register_val(v);
-            }),
-            _ => {}
-        }
+        val.each_text(&mut |text| {
+            if text.is_secret() {
+                self.register(text);
+            }
+        });
+    }
+
+    /// Hides what is Secret among a task's arguments, and the passwords in URLs, which nothing marks
+    /// and every failure quotes.
+    pub fn register_args(&self, args: &Val) {
+        self.register_val(args);
+        args.each_text(&mut |text| {
+            if let Some(at) = password_in_url(text) {
+                self.register(&text[at]);
+            }
+        });
     }
 
     /// Hides everything in `val`, marked or not: texts, and numbers as they print. For values read
     /// from an encrypted file, where a number can't carry a secret bit.
     pub fn register_all_of(&self, val: &Val) {
         match val {
+            // A template is rendered before it is used, and then Secret.
+            Val::Text(t) if t.is_template() => {}
             Val::Text(t) => drop(self.register(t)),
             Val::Int(i) => drop(self.register(&i.to_string())),
             Val::Float(f) => drop(self.register(&f.to_string())),
@@ -109,7 +98,7 @@ impl Redactor {
 
     /// `text` with every secret replaced; overlapping ones by one mask.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let found = find_secrets(&self.segments(), text.as_bytes());
+        let found = self.known().forms.find(text.as_bytes());
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -127,7 +116,7 @@ impl Redactor {
 
     /// For bytes that may not be text.
     pub fn redact_bytes<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
-        let found = find_secrets(&self.segments(), bytes);
+        let found = self.known().forms.find(bytes);
         if found.is_empty() {
             return Cow::Borrowed(bytes);
         }
@@ -176,89 +165,18 @@ impl Redactor {
         }
     }
 
-    /// What is to be searched for now.
-    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
-        {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if known.pending.is_empty() {
-                return known.segments.clone();
-            }
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let mut forms = std::mem::take(&mut known.pending);
-        if !forms.is_empty() {
-            while known.segments.last().is_some_and(|last| last.forms.len() <= 2 * forms.len()) {
-                if let Some(last) = known.segments.pop() {
-                    forms.extend(last.forms.iter().cloned());
-                }
-            }
-            known.segments.push(Arc::new(Segment::new(forms)));
-        }
-        known.segments.clone()
+    /// What is to be hidden now.
+    pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Shows how many secrets it knows, and none of them.
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.known.read().unwrap_or_else(PoisonError::into_inner).values.len();
+        let count = self.known().values.len();
         write!(f, "Redactor({count} secrets)")
     }
-}
-
-impl Segment {
-    fn new(mut forms: Vec<Arc<str>>) -> Segment {
-        forms.sort_unstable();
-        let longest = forms.iter().map(|f| f.len()).max().unwrap_or(0);
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .build(forms.iter().map(|f| f.as_bytes()))
-            .expect("the forms of one process fit in 2^31 states");
-        Segment { automaton, forms, longest }
-    }
-
-    /// How many bytes at the end of `text` could be the beginning of a form.
-    pub(super) fn begun(&self, text: &[u8]) -> usize {
-        let most = self.longest.saturating_sub(1).min(text.len());
-        (1..=most)
-            .rev()
-            .find(|n| {
-                let tail = &text[text.len() - n..];
-                let at = self.forms.partition_point(|f| f.as_bytes() < tail);
-                self.forms.get(at).is_some_and(|f| f.as_bytes().starts_with(tail) && f.len() > *n)
-                    || self.forms.get(at + 1).is_some_and(|f| f.as_bytes().starts_with(tail))
-            })
-            .unwrap_or(0)
-    }
-}
-
-/// Where secrets stand, in order, overlapping ones merged. Forms that only touch stay apart.
-pub(super) fn find_secrets(segments: &[Arc<Segment>], text: &[u8]) -> Vec<Range<usize>> {
-    let mut found: Vec<Range<usize>> = Vec::new();
-    for segment in segments {
-        let before = found.len();
-        for m in segment.automaton.find_overlapping_iter(text) {
-            // In order of their ends: each swallows what it overlaps.
-            let mut range = m.range();
-            while found.len() > before && found[found.len() - 1].end > range.start {
-                if let Some(last) = found.pop() {
-                    range.start = range.start.min(last.start);
-                }
-            }
-            found.push(range);
-        }
-    }
-    if segments.len() > 1 {
-        found.sort_unstable_by_key(|r| r.start);
-        found = found.into_iter().fold(Vec::new(), |mut merged: Vec<Range<usize>>, range| {
-            match merged.last_mut() {
-                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
-                _ => merged.push(range),
-            }
-            merged
-        });
-    }
-    found
 }
 
 #[cfg(test)]
@@ -291,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_are_merged_across_segments() {
+    fn overlaps_are_merged_with_what_came_later() {
         let r = knowing(&["abcdef"]);
         assert_eq!(r.redact("abcdef"), MASK);
         r.register("cdefgh");

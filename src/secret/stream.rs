@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::redactor::{MASK, Redactor, find_secrets};
+use super::redactor::{MASK, Redactor};
 
 /// Redacts what is written through it, also where a secret comes in several pieces.
 ///
@@ -35,14 +35,14 @@ impl<W: Write> RedactingWriter<W> {
 
     fn pass_on(&mut self, all: bool) -> io::Result<()> {
         let Some(inner) = self.inner.as_mut() else { return Ok(()) };
-        let segments = self.redactor.segments();
-        let begun = if all { 0 } else { segments.iter().map(|s| s.begun(&self.held)).max().unwrap_or(0) };
+        let known = self.redactor.known();
+        let begun = if all { 0 } else { known.forms.begun(&self.held) };
         let ready = self.held.len() - begun;
 
         let mut out = Vec::with_capacity(ready);
         let mut at = self.masked.min(ready);
         let mut covered = self.masked;
-        for secret in find_secrets(&segments, &self.held) {
+        for secret in known.forms.find(&self.held) {
             if secret.start >= ready {
                 break;
             }
@@ -55,6 +55,7 @@ impl<W: Write> RedactingWriter<W> {
             at = covered.min(ready);
         }
         out.extend_from_slice(&self.held[at..ready]);
+        drop(known);
         inner.write_all(&out)?;
         self.held.drain(..ready);
         self.masked = covered.saturating_sub(ready);

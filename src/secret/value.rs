@@ -1,5 +1,7 @@
 //! The storage of one Secret.
 
+use std::sync::Arc;
+
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::source::Text;
@@ -8,12 +10,9 @@ use crate::source::Text;
 /// without `Display`, and with a `Debug` that shows nothing of it.
 ///
 /// The lock on its memory is best effort (`RLIMIT_MEMLOCK`) and stays until the process ends:
-/// locks count in pages, and unlocking one Secret could unlock its neighbour.
+/// locks count in pages, and unlocking one Secret could unlock its neighbour. Clones share it.
 #[derive(Clone)]
-pub struct Secret(Locked);
-
-#[derive(Clone)]
-struct Locked(Zeroizing<Box<[u8]>>);
+pub struct Secret(Arc<Zeroizing<Box<[u8]>>>);
 
 impl Secret {
     /// Takes the text; the buffer it came in is wiped.
@@ -28,11 +27,11 @@ impl Secret {
         let kept: Box<[u8]> = bytes.as_slice().into();
         bytes.zeroize();
         lock(&kept);
-        Secret(Locked(Zeroizing::new(kept)))
+        Secret(Arc::new(Zeroizing::new(kept)))
     }
 
     pub fn expose_bytes(&self) -> &[u8] {
-        &self.0.0
+        &self.0
     }
 
     /// The text, if it is UTF-8.
@@ -95,5 +94,20 @@ mod tests {
         assert_ne!(s, Secret::new("hunter2"));
         assert!(s.to_text().is_secret());
         assert_eq!(Secret::from_bytes(vec![0xff]).expose(), None);
+    }
+
+    /// As far as the system allows; a clone is the same memory.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn its_memory_is_locked() {
+        let locked = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|l| l.strip_prefix("VmLck:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+        };
+        // Larger than what other tests lock meanwhile.
+        let secret = Secret::from_bytes(vec![7; 32 << 10]);
+        assert!(locked() >= 32, "{} kB are locked", locked());
+        assert_eq!(secret.clone().expose_bytes().as_ptr(), secret.expose_bytes().as_ptr());
     }
 }

@@ -187,6 +187,19 @@ impl Val {
         }
     }
 
+    /// Gives every text leaf to `f`; keys too.
+    pub fn each_text(&self, f: &mut dyn FnMut(&Text)) {
+        match self {
+            Val::Text(t) => f(t),
+            Val::List(l) => l.iter().for_each(|v| v.each_text(f)),
+            Val::Map(m) => m.iter().for_each(|(k, v)| {
+                k.each_text(f);
+                v.each_text(f);
+            }),
+            _ => {}
+        }
+    }
+
     /// Applies `f` to every text leaf (keys too), keeping the shape.
     pub fn map_texts(&self, f: &dyn Fn(&Text) -> Text) -> Val {
         match self {

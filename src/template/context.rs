@@ -34,6 +34,9 @@ pub trait Hooks: Sync {
         Err("there is no inventory here".into())
     }
 
+    /// A Secret is used: whatever comes of it, its value must not be shown from now on.
+    fn keep_secret(&self, _text: &str) {}
+
     /// The plaintext of an ansible-vault envelope, for `unvault` and encrypted files.
     fn open_vault(&self, _envelope: &[u8]) -> Result<Vec<u8>, String> {
         Err("no vault secret was given".into())

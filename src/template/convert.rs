@@ -38,6 +38,7 @@ impl Eval<'_> {
                 if text.is_secret() {
                     self.tainted.set(true);
                     self.secrets.borrow_mut().push(text.shared());
+                    self.cx().hooks.keep_secret(text);
                 }
                 Value::Text(text.shared())
             }

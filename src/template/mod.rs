@@ -46,6 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use context::{Hooks, LazyMap, Names, NoHooks, RenderCx};
 pub use error::TemplateError;
 
+use crate::secret::command::Commands;
 use crate::source::{Diagnostic, SourceFile, Span, Text, Val};
 use eval::{Eval, Run, Shared, Stack};
 use fault::Fault;
@@ -63,6 +64,8 @@ type Programs = HashMap<Arc<str>, Arc<Program>>;
 #[derive(Default)]
 pub struct Templar {
     compiled: RwLock<HashMap<Mode, Programs>>,
+    /// What `secret_command` was told.
+    secret_commands: Commands,
 }
 
 /// How a template file is read; Ansible's defaults.
@@ -105,14 +108,20 @@ impl Templar {
     }
 
     /// As [`Templar::check_template`], for a bare expression (`when`, `until`, `var`). One that is
-    /// wholly inside `{{ }}` is a template.
+    /// wholly inside `{{ }}` is a template. One with a template in a literal gets a warning.
     pub fn check_expression(&self, text: &str, span: &Span) -> Option<Diagnostic> {
         let mode = if is_all_template(text) { Mode::Yaml } else { Mode::Condition };
         self.check(text, span, &mode)
     }
 
     fn check(&self, text: &str, span: &Span, mode: &Mode) -> Option<Diagnostic> {
-        let error = self.program(&Arc::from(text), mode).err()?;
+        let error = match self.program(&Arc::from(text), mode) {
+            Ok(program) => {
+                let at = program.embedded.filter(|_| *mode == Mode::Condition)?;
+                return Some(embedded_template(&span_within(text, span, at)));
+            }
+            Err(error) => error,
+        };
         let place = span_within(text, span, error.at);
         let message = syntax_message(&error, mode);
         let mut found = Diagnostic::error("template-syntax", message, &place);
@@ -395,4 +404,13 @@ fn overrides<'t>(text: &'t str, options: &FileOptions) -> Run<(&'t str, FileOpti
         }
     }
     Ok((body, options))
+}
+
+/// In ansible-core 2.19's words.
+fn embedded_template(at: &Span) -> Diagnostic {
+    let message = "Jinja constant strings should not contain embedded templates. This feature will be disabled \
+                   by default in ansible-core 2.23.";
+    Diagnostic::warning("embedded-template", message, at).help(
+        "Use inline expressions, for example: `when: \"{{ a_var }}\" == 42` becomes `when: a_var == 42`",
+    )
 }

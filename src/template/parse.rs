@@ -3,6 +3,7 @@
 //! Its parser is used and its machine isn't: there, no undefined behaviour is Ansible's, values
 //! lose their secret mark, and errors can't name the variable.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use minijinja::machinery::{Span as At, ast};
@@ -80,14 +81,15 @@ fn compile_on_stack(text: &str, mode: &Mode) -> Lowered<Program> {
     };
     let masked = literal::mask(text);
     let source = masked.as_deref().unwrap_or(text);
-    let mut lower = Lower { text, source, mode, newline, depth: 0, in_braces: false };
+    let mut lower =
+        Lower { text, source, mode, newline, depth: 0, in_braces: false, embedded: Cell::default() };
     if matches!(mode, Mode::Expression | Mode::Condition) {
         if text.trim().is_empty() {
             return Err(lower.error("Empty expressions are not allowed.", Place::default()));
         }
         let expr = minijinja::machinery::parse_expr(source).map_err(|e| lower.parser_error(&e, text))?;
         let body = vec![Stmt::Emit(lower.expr(&expr)?)];
-        return Ok(Program { body, trailing_newlines: 0, newline });
+        return Ok(Program { body, trailing_newlines: 0, newline, embedded: lower.embedded.get() });
     }
     let syntax = syntax(options).map_err(|e| lower.error(&e, Place::default()))?;
     let tree =
@@ -100,7 +102,7 @@ fn compile_on_stack(text: &str, mode: &Mode) -> Lowered<Program> {
         Mode::File(options) if !options.keep_trailing_newline => 0,
         _ => text.len() - text.trim_end_matches('\n').len(),
     };
-    Ok(Program { body, trailing_newlines, newline })
+    Ok(Program { body, trailing_newlines, newline, embedded: lower.embedded.get() })
 }
 
 fn syntax(options: &FileOptions) -> Result<SyntaxConfig, String> {
@@ -127,6 +129,8 @@ struct Lower<'t> {
     depth: usize,
     /// Inside `{{ }}`, not `{% %}`.
     in_braces: bool,
+    /// The first literal that holds a template.
+    embedded: Cell<Option<Place>>,
 }
 
 impl Lower<'_> {
@@ -481,6 +485,7 @@ impl Lower<'_> {
                 let holds_template = text.contains("{{") || text.contains("{%") || text.contains("{#");
                 if embedded && holds_template {
                     let program = compile(&text, &Mode::Yaml).map_err(|e| SyntaxError { at, ..e })?;
+                    self.embedded.set(self.embedded.get().or(Some(at)));
                     return Ok(Kind::Embedded(Arc::new(program)));
                 }
                 Const::Text(text.into())

@@ -19,6 +19,8 @@ pub struct Program {
     /// Line ends at the end of the text, which Jinja takes away and Ansible puts back.
     pub trailing_newlines: usize,
     pub newline: &'static str,
+    /// The first literal that holds a template itself and is rendered: [`Kind::Embedded`].
+    pub embedded: Option<Place>,
 }
 
 impl Program {

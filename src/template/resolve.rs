@@ -72,7 +72,12 @@ impl Eval<'_> {
     pub fn render_raw(&self, raw: &Val, home: &Home) -> Run<Val> {
         Ok(match raw {
             Val::Text(text) if text.is_template() => return self.render_text(text, home),
-            Val::Text(text) => Val::Text(text.plain()),
+            Val::Text(text) => {
+                if text.is_secret() {
+                    self.cx().hooks.keep_secret(text);
+                }
+                Val::Text(text.plain())
+            }
             Val::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items.iter() {

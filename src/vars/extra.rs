@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Vault;
 use super::files::{read, variables};
 use crate::inventory::names::check_variable;
+use crate::secret::names::is_secret_name;
 use crate::source::{Diagnostic, Diagnostics, Map, SourceFile, Span, Text, Val, yaml};
 
 /// The variables of all `-e`, later ones stronger, and everything wrong with any of them, placed
@@ -18,7 +19,7 @@ pub fn extra_vars(texts: &[String], cwd: &Path, vault: &Vault) -> (Map, Diagnost
             vars.extend(read(&cwd.join(path), vault, &mut problems));
             continue;
         }
-        let file = SourceFile::typed("<extra vars>", text.clone());
+        let file = typed(text);
         if text.starts_with(['/', '.']) {
             let message = format!("Please prepend extra_vars filename '{text}' with '@'");
             problems.push(Diagnostic::error("extra-vars", message, &Span::whole(&file)));
@@ -31,6 +32,13 @@ pub fn extra_vars(texts: &[String], cwd: &Path, vault: &Vault) -> (Map, Diagnost
         }
     }
     (vars, problems)
+}
+
+/// A text with the name of a secret in it isn't shown where something is wrong with it.
+fn typed(text: &str) -> Arc<SourceFile> {
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
+    let name = "<extra vars>".to_string();
+    Arc::new(SourceFile { name, path: None, text: text.to_string(), secret: words.any(is_secret_name) })
 }
 
 /// `a=1 b="x y" c='{{ d }}'`. Values are strings.
@@ -59,7 +67,8 @@ fn key_values(file: &Arc<SourceFile>, vars: &mut Map, problems: &mut Diagnostics
             .map(|(at, _)| at)
             .find(|at| *at > 0 && decoded.as_bytes()[at - 1] != b'\\');
         let Some(equals) = equals else {
-            let d = Diagnostic::error("extra-vars", format!("'{word}' is not key=value"), &span);
+            let shown = if file.secret { "a word of it".to_string() } else { format!("'{word}'") };
+            let d = Diagnostic::error("extra-vars", format!("{shown} is not key=value"), &span);
             problems.push(d.help("quote a value that has spaces: -e 'name=\"two words\"'"));
             continue;
         };
@@ -97,9 +106,7 @@ fn split(text: &str) -> Result<Vec<(usize, &str)>, String> {
         previous = c;
     }
     if quote.is_some() || depth > 0 {
-        return Err(format!(
-            "failed at splitting arguments, either an unbalanced jinja2 block or quotes: {text}"
-        ));
+        return Err("failed at splitting arguments, either an unbalanced jinja2 block or quotes".into());
     }
     words.extend(start.map(|start| (start, &text[start..])));
     // A backslash alone continues a line.

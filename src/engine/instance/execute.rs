@@ -46,7 +46,7 @@ impl Instance<'_> {
         let args = self.args(&work.scope, call, &[])?.map_entries(|name, value| {
             if module.secret_args.contains(&name) { value.into_secret() } else { value }
         });
-        engine.redactor.register_val(&args);
+        engine.redactor.register_args(&args);
         let began = Instant::now();
         let waits = module.name == wait_for_connection::NAME;
         let (name, connection, target) = match waits {
@@ -129,10 +129,11 @@ impl Instance<'_> {
         let changed = values.get("changed").and_then(Val::as_bool).unwrap_or(done.changed);
         put(&mut values, "changed", changed);
         put(&mut values, "failed", failed);
-        if done.skipped {
+        let skipped = done.skipped || values.get("skipped").and_then(Val::as_bool).unwrap_or(false);
+        if skipped {
             put(&mut values, "skipped", true);
         }
-        let status = match (failed, done.skipped, changed) {
+        let status = match (failed, skipped, changed) {
             (true, ..) => Status::Failed,
             (_, true, _) => Status::Skipped,
             (.., true) => Status::Changed,
@@ -184,7 +185,7 @@ impl Instance<'_> {
         check: bool,
     ) -> Result<Outcome, Failure> {
         let engine = self.run.engine;
-        engine.redactor.register_val(args);
+        engine.redactor.register_args(args);
         let hooks = RunHooks { engine };
         let role_dir = self.task.role.as_ref().map(|r| r.path.as_path());
         let learners =

@@ -29,8 +29,11 @@ impl Instance<'_> {
                             Err(why) if gathers && why.message.contains("'ansible_env'") => continue,
                             rendered => rendered?,
                         };
-                        let text =
-                            scalar_text(value).unwrap_or_else(|| Text::new(value.to_json().to_string()));
+                        let text = scalar_text(value).unwrap_or_else(|| {
+                            let json = Text::new(value.to_json().to_string());
+                            if value.has_secret() { json.into_secret() } else { json }
+                        });
+                        self.run.engine.redactor.register_val(&Val::Text(text.clone()));
                         merged.insert(name.key_text(), text);
                     }
                 }

@@ -1,8 +1,8 @@
 //! Which tasks change a credential; which texts name a `.env` file.
 
 use crate::lint::Visit;
-use crate::lint::names::is_credential;
 use crate::lint::project::variable;
+use crate::secret::names::is_credential;
 use crate::source::Val;
 
 /// What credential a task changes, as in "`dotenv` changes OIDC_CLIENT_SECRET".

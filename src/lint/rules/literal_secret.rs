@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::lint::names::{is_placeholder, is_secret_name};
 use crate::lint::{Found, Project, Rule};
 use crate::module::registry;
+use crate::secret::names::{is_placeholder, is_secret_name, password_in_url};
 use crate::source::{Severity, Span, Val};
 
 use super::change::env_keys;
@@ -131,19 +131,6 @@ fn secret_by_shape(text: &str) -> Option<(&'static str, Range<usize>)> {
         .map(|at| ("a password in a URL", at))
         .or_else(|| assigned(text).map(|at| ("a secret", at)))
         .or_else(|| password_in_sql(text).map(|at| ("a password in SQL", at)))
-}
-
-/// `scheme://user:password@host`
-fn password_in_url(text: &str) -> Option<Range<usize>> {
-    text.match_indices("://").find_map(|(at, separator)| {
-        let start = at + separator.len();
-        let rest = &text[start..];
-        let authority = &rest[..rest.find(['/', '?', '#', ' ', '"', '\'', '`', '\n']).unwrap_or(rest.len())];
-        let (login, _) = authority.rsplit_once('@')?;
-        let (user, password) = login.split_once(':')?;
-        let from = start + user.len() + 1;
-        (!is_placeholder(password)).then_some(from..from + password.len())
-    })
 }
 
 /// `DB_PASSWORD=…`, `--token=…` in a command or a line of a file. Expressions are left alone.

@@ -7,7 +7,7 @@ use crate::playbook::splitter::{key_values, module_and_rest};
 use crate::playbook::{FreeForm, Keywords, ModuleInfo};
 use crate::source::diagnostic::nearest;
 use crate::source::yaml::span_at;
-use crate::source::{Diagnostic, Entry, Kind, Map, Node, Span, Text, Val};
+use crate::source::{Diagnostic, Entry, Kind, Map, Node, Severity, Span, Text, Val};
 
 use super::Load;
 use super::fields::is_unsupported;
@@ -370,6 +370,14 @@ impl Load<'_> {
         }
     }
 
+    /// What to warn of in the conditions of `assert`; whether they are right shows when they run.
+    fn check_that(&mut self, that: &Val) {
+        let mut found = Vec::new();
+        that.each_text(&mut |text| found.extend(self.language().check_expression(text)));
+        found.retain(|problem| problem.severity == Severity::Warning);
+        self.diags.0.extend(found);
+    }
+
     /// Lets the module check what is literal in its arguments.
     pub fn check_args(&mut self, called: &Called, info: &ModuleInfo, keywords: &Keywords) {
         let mut args = Map::new();
@@ -384,6 +392,11 @@ impl Load<'_> {
             return;
         }
         args.extend(called.args.iter().map(|(k, v)| (k.clone(), v.clone())));
+        if info.canonical == "ansible.builtin.assert"
+            && let Some(that) = called.args.get("that")
+        {
+            self.check_that(that);
+        }
         // A wrong value is replaced by one that fits anything, so that all mistakes are found.
         for _ in 0..=called.args.len() {
             let Err(problem) = self.language().check_args(&info.canonical, &Val::map(args.clone())) else {

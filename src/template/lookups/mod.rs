@@ -13,6 +13,7 @@ mod options;
 mod password;
 mod pipe;
 mod random_choice;
+mod secret_command;
 mod sequence;
 mod subelements;
 mod template;
@@ -49,6 +50,7 @@ const REGISTRY: &[Lookup] = &[
     pipe::LINES,
     pipe::PIPE,
     random_choice::LOOKUP,
+    secret_command::LOOKUP,
     sequence::LOOKUP,
     subelements::LOOKUP,
     template::LOOKUP,
@@ -117,8 +119,12 @@ pub fn run(eval: &Eval, lookup: &Lookup, terms: Vec<Value>, options: Options) ->
     if lookup.secret {
         eval.tainted.set(true);
     }
-    (lookup.run)(eval, terms, options)
-        .map_err(|f| f.during(|| format!("The lookup plugin 'ansible.builtin.{}' failed", lookup.name)))
+    let found = (lookup.run)(eval, terms, options)
+        .map_err(|f| f.during(|| format!("The lookup plugin 'ansible.builtin.{}' failed", lookup.name)))?;
+    if lookup.secret {
+        found.iter().filter_map(Value::as_str).for_each(|text| eval.cx().hooks.keep_secret(text));
+    }
+    Ok(found)
 }
 
 /// What `errors=` says about a lookup that fails.

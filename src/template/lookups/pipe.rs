@@ -1,6 +1,8 @@
 //! `pipe` and `lines`: what a command prints, run by `sh` in the playbook's folder.
 
-use std::process::{Command, Stdio};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use super::{Lookup, Options};
 use crate::template::eval::{Eval, Run};
@@ -27,12 +29,7 @@ fn lines(eval: &Eval, terms: Vec<Value>, options: Options) -> Run<Vec<Value>> {
 
 fn output(eval: &Eval, term: &Value, lookup: &str) -> Run<String> {
     let command = eval.text_of(term)?;
-    let done = Command::new("sh")
-        .arg("-c")
-        .arg(&*command)
-        .current_dir(eval.cx().playbook_dir)
-        .stdin(Stdio::null())
-        .output()
+    let done = run(&command, eval.cx().playbook_dir)
         .map_err(|e| Fault::plain(format!("sh could not be started: {e}")))?;
     if !done.status.success() {
         let code = done.status.code().map_or_else(|| done.status.to_string(), |c| c.to_string());
@@ -42,4 +39,20 @@ fn output(eval: &Eval, term: &Value, lookup: &str) -> Run<String> {
     }
     String::from_utf8(done.stdout)
         .map_err(|_| Fault::new(format!("the output of '{command}' is not UTF-8 text")))
+}
+
+/// The command is read from a pipe: it can hold a Secret, and an argument list is everybody's.
+fn run(command: &str, dir: &Path) -> io::Result<Output> {
+    let mut shell = Command::new("sh")
+        .args(["-c", "eval \"$(cat)\" </dev/null"])
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut script) = shell.stdin.take() {
+        // A shell that ended already says itself why.
+        script.write_all(command.as_bytes()).ok();
+    }
+    shell.wait_with_output()
 }

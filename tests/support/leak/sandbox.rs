@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::cases::Case;
+use super::search::{changed_files, files_in};
 
 /// The program that raises a VPS; it is built if nobody did. Says why there is none.
 pub fn staging() -> Option<PathBuf> {
@@ -175,26 +176,4 @@ fn copy(from: &Path, to: &Path) {
             false => drop(fs::copy(entry.path(), target).expect("a copy")),
         }
     }
-}
-
-/// Files at or below these folders that were written since then.
-pub fn changed_files(dirs: &[PathBuf], since: SystemTime) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut dirs = dirs.to_vec();
-    while let Some(dir) = dirs.pop() {
-        files.extend(files_in(&dir, since));
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        dirs.extend(entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
-    }
-    files
-}
-
-/// The same, of one folder alone.
-fn files_in(dir: &Path, since: SystemTime) -> Vec<PathBuf> {
-    // Clocks of file systems are a little behind.
-    let since = since - Duration::from_millis(50);
-    let is_new = |entry: &fs::DirEntry| {
-        entry.metadata().is_ok_and(|m| m.is_file() && m.modified().is_ok_and(|at| at >= since))
-    };
-    fs::read_dir(dir).into_iter().flatten().flatten().filter(is_new).map(|entry| entry.path()).collect()
 }

@@ -17,7 +17,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn start(search: &Search) -> Watch {
+    /// `parts` are `cmdline`, `environ` or both.
+    pub fn start(search: &Search, parts: &'static [&'static str]) -> Watch {
         let ends = Arc::new(AtomicBool::new(false));
         let (until, search) = (ends.clone(), search.clone());
         let thread = std::thread::spawn(move || {
@@ -29,8 +30,10 @@ impl Watch {
                     if !pid.starts_with(|c: char| c.is_ascii_digit()) {
                         continue;
                     }
-                    if let Ok(line) = fs::read(process.path().join("cmdline")) {
-                        found.extend(search.in_text(&format!("process {pid}"), &line));
+                    for part in parts {
+                        if let Ok(text) = fs::read(process.path().join(part)) {
+                            found.extend(search.in_text(&format!("{part} of process {pid}"), &text));
+                        }
                     }
                 }
                 std::thread::sleep(INTERVAL.saturating_sub(began.elapsed()));

@@ -1,5 +1,7 @@
 //! Which names stand for secrets, and which texts stand for no value at all.
 
+use std::ops::Range;
+
 /// The keys of `.env` in SEQN's credential inventory.
 pub const CREDENTIALS: [&str; 7] = [
     "OIDC_CLIENT_SECRET",
@@ -118,6 +120,19 @@ fn is_path(value: &str) -> bool {
 /// `SILVER_POSTGRES_PASSWORD`: where the value is, not what it is.
 fn is_constant_name(value: &str) -> bool {
     value.contains('_') && value.chars().all(|c| c.is_ascii_uppercase() || c == '_') && is_credential(value)
+}
+
+/// Where the password of `scheme://user:password@host` stands in a text.
+pub fn password_in_url(text: &str) -> Option<Range<usize>> {
+    text.match_indices("://").find_map(|(at, separator)| {
+        let start = at + separator.len();
+        let rest = &text[start..];
+        let authority = &rest[..rest.find(['/', '?', '#', ' ', '"', '\'', '`', '\n']).unwrap_or(rest.len())];
+        let (login, _) = authority.rsplit_once('@')?;
+        let (user, password) = login.split_once(':')?;
+        let from = start + user.len() + 1;
+        (!is_placeholder(password)).then_some(from..from + password.len())
+    })
 }
 
 #[cfg(test)]
