@@ -11,7 +11,7 @@ use crate::engine::log::{AtCut, Log};
 use crate::playbook::{Item, Playbook as Loaded};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
-use crate::source::{Diagnostic, Diagnostics};
+use crate::source::{Diagnostic, Diagnostics, Map, Val};
 
 use super::Command;
 use super::hosts::HostOptions;
@@ -81,6 +81,9 @@ pub struct Playbook {
     pub command: Vec<String>,
 }
 
+/// The name under which a journal keeps what the flags about secrets gave.
+pub const SECRETS: &str = "--secret";
+
 /// How a run is gone on with.
 pub struct GoingOn {
     pub open: Open,
@@ -106,6 +109,11 @@ impl Command for Playbook {
 impl Playbook {
     pub fn shown(&self) -> ReportSettings {
         self.hosts.shown()
+    }
+
+    /// What the flags about secrets gave when the run began.
+    pub fn know_secrets(&mut self, given: Map) {
+        self.hosts.secrets.given = Some(given);
     }
 
     /// More identities than the command line names.
@@ -196,7 +204,12 @@ impl Playbook {
             identities: &session.opened.keys.age,
         };
         let Open { recorder, held, .. } = run_log::begin(&new, outputs)?;
-        Ok(Some((Log::new(recorder, None, AtCut::Ask, redactor), held)))
+        let log = Log::new(recorder, None, AtCut::Ask, redactor);
+        if !session.secrets.is_empty() {
+            log.keep_answer(SECRETS, &Val::map(session.secrets.clone()))
+                .map_err(|why| wrong(crate::secret::Error::refused(why.message)))?;
+        }
+        Ok(Some((log, held)))
     }
 
     fn options(&self) -> Result<Options, Diagnostics> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 
-use crate::engine::log::AtCut;
+use crate::engine::log::{AtCut, answer_of};
 use crate::report::{Format, Paint, Settings};
 use crate::secret::identities::{self, Identities};
 use crate::secret::{Error, Secret};
@@ -13,7 +13,7 @@ use crate::source::Diagnostics;
 
 use super::Command;
 use super::console::ask_password;
-use super::playbook::{GoingOn, Playbook};
+use super::playbook::{GoingOn, Playbook, SECRETS};
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs, env};
 
@@ -87,6 +87,10 @@ impl Resume {
             wrong(Error::refused(format!("the command line of the run isn't understood: {e}")))
         })?;
         playbook.take_identities(&self.age_identity);
+        if let (Some(key), Some(past)) = (open.recorder.key(), &open.past) {
+            let given = answer_of(key, past, SECRETS).map_err(|e| wrong(Error::damaged(e.message)))?;
+            playbook.know_secrets(given.and_then(|v| v.as_map().cloned()).unwrap_or_default());
+        }
         let outputs = Outputs::new(self.output, playbook.shown());
         if matches!(self.output, Format::Text) {
             let from = format!("\nGoing on with run {} of {} (by {})", begun.run, begun.at, begun.by);

@@ -12,7 +12,7 @@ use crate::playbook::{Loader, Play, Playbook};
 use crate::remote::Connections;
 use crate::report::Paint;
 use crate::run::record::Ended;
-use crate::source::{Diagnostic, Diagnostics, Text, Val};
+use crate::source::{Diagnostic, Diagnostics, Map, Text, Val};
 use crate::template::Templar;
 use crate::vars::{Settings, Variables, Vault};
 
@@ -30,6 +30,8 @@ pub struct Session {
     pub loader: Arc<Loader>,
     vault: Vault,
     pub opened: Opened,
+    /// What the flags about secrets gave.
+    pub secrets: Map,
     identities: Vec<Text>,
 }
 
@@ -49,7 +51,8 @@ impl Session {
         let opened = common.open_secrets(&outputs.redactor)?;
         let vault = opened.vault();
         let (mut extra, mut problems) = crate::vars::extra_vars(&common.extra_vars, &cwd, &vault);
-        extra.extend(hosts.secrets.variables(&cwd)?);
+        let secrets = hosts.secrets.variables(&cwd)?;
+        extra.extend(secrets.clone());
         for message in seen_by_others(&common.extra_vars, &cwd) {
             outputs.sink.send(Event::Warning { message });
         }
@@ -78,7 +81,7 @@ impl Session {
             return Err(Diagnostics(vec![Diagnostic::global("limit", why.to_string())]));
         }
         let identities = opened.identities();
-        Ok(Session { options, variables, playbooks, templar, loader, vault, opened, identities })
+        Ok(Session { secrets, options, variables, playbooks, templar, loader, vault, opened, identities })
     }
 
     /// Hosts that the plays name; all of them where a name is known only later.

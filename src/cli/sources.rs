@@ -25,6 +25,9 @@ pub struct SecretSources {
     /// A Secret variable with what this command prints, such as 'pass show x'
     #[arg(long, value_name = "NAME=COMMAND")]
     pub secret_command: Vec<String>,
+    /// What they gave when the run began: it isn't asked for again.
+    #[arg(skip)]
+    pub given: Option<Map>,
 }
 
 impl SecretSources {
@@ -33,6 +36,9 @@ impl SecretSources {
     /// # Errors
     /// A name that no variable can have or that is given twice; a source that gives nothing usable.
     pub fn variables(&self, cwd: &Path) -> Result<Map, Diagnostics> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
         let mut vars = Map::new();
         let file = |path: &str| source::from_file(&cwd.join(path));
         let descriptor = |number: &str| match number.parse() {

@@ -110,10 +110,9 @@ impl Log {
 
     /// An answer that the operator gave when the run began.
     pub fn answer(&self, name: &str) -> Result<Option<Val>, Failure> {
-        let sealed = self.past().answers.get(name).cloned().flatten();
-        match (sealed, self.recorder.key()) {
-            (Some(sealed), Some(key)) => Ok(Some(key.unseal::<Answer>(&sealed)?.0)),
-            _ => Ok(None),
+        match self.recorder.key() {
+            Some(key) => answer_of(key, &self.past(), name),
+            None => Ok(None),
         }
     }
 
@@ -155,6 +154,17 @@ impl Log {
 
     pub fn ended(&self, ending: Ended) -> Result<(), Failure> {
         self.write(&Record::Ended { at: now(), ending }, Sync::Now)
+    }
+}
+
+/// An answer that the operator gave when a run began.
+///
+/// # Errors
+/// It can't be opened.
+pub fn answer_of(key: &Seal, past: &History, name: &str) -> Result<Option<Val>, Failure> {
+    match past.answers.get(name).and_then(Option::as_ref) {
+        Some(sealed) => Ok(Some(key.unseal::<Answer>(sealed)?.0)),
+        None => Ok(None),
     }
 }
 
