@@ -347,17 +347,17 @@ fn effects_of_somebody_else() {
             // Who else logs in can't trust a folder that a stranger made, and can that of one who
             // may become root anyway.
             let root = sshd.connection(TransportKind::Native);
-            let connections = Connections::new();
-            let refused = connections.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
+            let (connections, roots) = (Connections::new(), Connections::new());
+            let refused = roots.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
             assert!(refused.to_string().contains("who is neither root nor you nor"), "{refused}");
             let status = Process::new("usermod").args(["-aG", "sudo", &users.from]).status().unwrap();
             assert!(status.success());
             let lock = connections.lock("host", &connection, &project.request("one"), |_| {}).await.unwrap();
-            let refused = connections.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
+            let refused = roots.lock("host", &root, &project.request("two"), |_| {}).await.unwrap_err();
             let LockRefused::Held(seen) = refused else { panic!("{refused}") };
             assert_eq!((seen.holder.run.as_str(), &seen.user), ("one", &users.from));
             lock.release().await.unwrap();
-            connections
+            roots
                 .lock("host", &root, &project.request("two"), |_| {})
                 .await
                 .unwrap()
@@ -365,6 +365,7 @@ fn effects_of_somebody_else() {
                 .await
                 .unwrap();
             connections.close().await;
+            roots.close().await;
             let status = Process::new("gpasswd").args(["-d", &users.from, "sudo"]).status().unwrap();
             assert!(status.success());
         });
