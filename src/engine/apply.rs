@@ -135,8 +135,8 @@ impl Applier<'_> {
             target.assume(&step.effect);
             return Ok(Output::default());
         }
-        let log = self.log.as_ref().filter(|_| !matches!(step.kind, StepKind::Passing));
-        if !self.keep_undo && log.is_none() {
+        let log = self.log.as_ref();
+        if matches!(step.kind, StepKind::Passing) || (!self.keep_undo && log.is_none()) {
             return target.apply(&step.effect).await.map_err(|e| could_not(&step, e));
         }
         if let Some(log) = log
