@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::{Value, json};
 
+use crate::engine::Answers;
 use crate::report::Format;
 use crate::source::{Diagnostic, Diagnostics, SourceFile};
 
@@ -89,7 +90,7 @@ impl AdHoc {
                 .error_line(crate::report::Paint::Warning, "[WARNING]: No hosts matched, nothing to do");
             return Ok(0);
         }
-        session.run(outputs, false, None)
+        session.run(outputs, false, None, Answers::default())
     }
 
     /// The play, as YAML that says the same.

@@ -3,10 +3,12 @@
 mod adhoc;
 mod console;
 mod doc;
+mod from_host;
 mod hosts;
 mod inventory;
 mod lint;
 mod playbook;
+mod preview;
 mod resume;
 mod rollback;
 mod run_log;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::engine::Options;
 use crate::engine::log::{AtCut, Log};
+use crate::engine::{Answers, Options};
 use crate::playbook::{Item, Playbook as Loaded};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
@@ -15,6 +15,7 @@ use crate::source::{Diagnostic, Diagnostics, Map, Val};
 
 use super::Command;
 use super::hosts::HostOptions;
+use super::preview::{self, Confirmation};
 use super::run_log::{self, Open, RunFlags};
 use super::session::Session;
 use super::setup::{self, Common, Outputs};
@@ -66,6 +67,12 @@ pub struct Playbook {
 
     #[command(flatten)]
     flags: RunFlags,
+    /// The name of the protected inventory, instead of typing it
+    #[arg(long, value_name = "INVENTORY")]
+    yes: Option<String>,
+    /// Run on a protected inventory also where nothing would change
+    #[arg(long)]
+    even_if_ok: bool,
     /// text (Ansible's lines) or json (an event a line)
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -90,6 +97,10 @@ pub struct GoingOn {
     pub at_cut: AtCut,
     pub by: String,
     pub changed_playbook: bool,
+    /// The run's program was on another machine, and may be alive there.
+    pub elsewhere: bool,
+    /// Of this command, not of the one that began the run.
+    pub flags: RunFlags,
     pub new_secrets: bool,
 }
 
@@ -138,22 +149,65 @@ impl Playbook {
         let files =
             self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
         let options = self.options()?;
-        let session = Session::open(&self.common, &self.hosts, options, outputs, |loader, problems| {
-            files.iter().filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?))).collect()
-        })?;
+        let open = |playbook: &Playbook| {
+            Session::open(&playbook.common, &playbook.hosts, options.clone(), outputs, |loader, problems| {
+                files
+                    .iter()
+                    .filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?)))
+                    .collect()
+            })
+        };
+        let mut session = open(self)?;
         if self.list_hosts || self.list_tasks || self.list_tags || self.syntax_check {
             for (file, (_, playbook)) in self.playbooks.iter().zip(&session.playbooks) {
                 self.list(&outputs.screen, file, playbook, &session);
             }
             return Ok(0);
         }
+        let answers = Answers::default();
+        // Who goes on with a run confirmed it when it began.
+        if !session.options.check && self.going_on.is_none() && session.is_protected() {
+            let wanted = self.confirmation(&session)?;
+            // What was read once, such as a descriptor, can't be read again.
+            self.hosts.secrets.given = Some(session.secrets.clone());
+            let (prediction, ending) = session.preview(outputs, answers.clone())?;
+            preview::confirm(&wanted, &prediction, ending, outputs)
+                .map_err(|e| setup::problem("protected", &e))?;
+            session = open(self)?;
+        }
         // While it is held, nobody else goes on with the run.
+        let elsewhere = self.going_on.as_ref().is_some_and(|going| going.elsewhere);
+        if let Some(going) = &self.going_on {
+            self.flags = going.flags.clone();
+        }
         let (log, _held) = self.open_run(&cwd, &session, outputs)?.unzip();
         let kept = log.map(|log| {
-            let locking = self.flags.locking(&cwd, &log.recorder.run);
+            let mut locking = self.flags.locking(&cwd, &log.recorder.run);
+            locking.own = !elsewhere;
             (log, locking)
         });
-        session.run(outputs, true, kept)
+        session.run(outputs, true, kept, answers)
+    }
+
+    /// What a run on a protected inventory is confirmed with.
+    fn confirmation(&self, session: &Session) -> Result<Confirmation, Diagnostics> {
+        let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
+        let name = Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(reason) = self.flags.reason.clone().filter(|r| !r.trim().is_empty()) else {
+            let e = crate::secret::Error::refused(format!(
+                "the inventory {name} is protected: say why it is run"
+            ))
+            .help("--reason TEXT; it stands in the journal and the note");
+            return Err(setup::problem("protected", &e));
+        };
+        Ok(Confirmation {
+            name,
+            playbooks: self.playbooks.join(" "),
+            hosts: session.hosts(),
+            reason,
+            yes: self.yes.clone(),
+            even_if_ok: self.even_if_ok,
+        })
     }
 
     /// The journal of the run, new or gone on with.
@@ -170,7 +224,7 @@ impl Playbook {
             sources.iter().map(|(path, sum)| (shown(path), sum.clone())).collect();
         let redactor = outputs.redactor.clone();
         if let Some(going) = self.going_on.take() {
-            let GoingOn { mut open, at_cut, by, changed_playbook, new_secrets } = going;
+            let GoingOn { mut open, at_cut, by, changed_playbook, new_secrets, .. } = going;
             let begun = open.past.as_ref().and_then(|past| past.begun.clone());
             let changed = changed_files(&begun.map(|b| b.sources).unwrap_or_default(), &sources);
             if !changed.is_empty() && !changed_playbook {

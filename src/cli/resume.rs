@@ -13,6 +13,7 @@ use crate::source::Diagnostics;
 
 use super::Command;
 use super::console::ask_password;
+use super::from_host::FromHost;
 use super::playbook::{GoingOn, Playbook, SECRETS};
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs, env};
@@ -36,6 +37,8 @@ pub struct Resume {
     #[arg(long, value_name = "FILE")]
     age_identity: Vec<PathBuf>,
     #[command(flatten)]
+    from: FromHost,
+    #[command(flatten)]
     flags: RunFlags,
     /// text (Ansible's lines) or json (an event a line)
     #[arg(long, value_enum, default_value_t)]
@@ -54,7 +57,7 @@ enum Cut {
 impl Command for Resume {
     fn run(self) -> u8 {
         let outputs = Outputs::new(self.output, Settings::default());
-        match self.go_on() {
+        match self.go_on(&outputs) {
             Ok((playbook, outputs)) => playbook.run_with(&outputs),
             Err(problems) => {
                 outputs.problems(problems);
@@ -65,10 +68,11 @@ impl Command for Resume {
 }
 
 impl Resume {
-    fn go_on(&self) -> Result<(Playbook, Outputs), Diagnostics> {
+    fn go_on(&self, outputs: &Outputs) -> Result<(Playbook, Outputs), Diagnostics> {
         let wrong = |e: Error| setup::problem("run", &e);
-        let store = self.flags.store(&setup::cwd()?);
-        let run = store.find(&self.id).map_err(wrong)?;
+        let cwd = setup::cwd()?;
+        let store = self.flags.store(&cwd);
+        let run = self.from.find(&self.id, &store, &self.flags, &cwd, outputs)?;
         let identities = load_identities(&self.age_identity).map_err(wrong)?;
         let open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
         let begun = open.past.as_ref().and_then(|past| past.begun.clone());
@@ -106,6 +110,8 @@ impl Resume {
             at_cut,
             by: self.flags.actor(),
             changed_playbook: self.changed_playbook,
+            elsewhere: self.from.is_given(),
+            flags: self.flags.clone(),
             new_secrets: self.new_secrets,
         });
         Ok((playbook, outputs))

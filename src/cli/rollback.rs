@@ -11,6 +11,7 @@ use crate::secret::Error;
 use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
+use super::from_host::FromHost;
 use super::resume::load_identities;
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs};
@@ -34,6 +35,8 @@ pub struct Rollback {
     #[arg(long, value_name = "FILE")]
     age_identity: Vec<PathBuf>,
     #[command(flatten)]
+    from: FromHost,
+    #[command(flatten)]
     flags: RunFlags,
     /// text (Ansible's lines) or json (an event a line)
     #[arg(long, value_enum, default_value_t)]
@@ -56,8 +59,9 @@ impl Command for Rollback {
 impl Rollback {
     fn go_back(&self, outputs: &Outputs) -> Result<u8, Diagnostics> {
         let wrong = |e: Error| setup::problem("run", &e);
-        let store = self.flags.store(&setup::cwd()?);
-        let run = store.find(&self.id).map_err(wrong)?;
+        let cwd = setup::cwd()?;
+        let store = self.flags.store(&cwd);
+        let run = self.from.find(&self.id, &store, &self.flags, &cwd, outputs)?;
         let identities = load_identities(&self.age_identity).map_err(wrong)?;
         let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
         let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
@@ -70,7 +74,8 @@ impl Rollback {
         let past = open.past.take().unwrap_or_default();
         let chosen = rollback::choose(&seal, &past, &wanted).map_err(refused)?;
         let runtime = setup::runtime()?;
-        let locking = self.flags.locking(&setup::cwd()?, &open.recorder.run);
+        let mut locking = self.flags.locking(&cwd, &open.recorder.run);
+        locking.own = !self.from.is_given();
         let going_back = rollback::run(
             &open.recorder,
             chosen,

@@ -1,23 +1,25 @@
 //! What was loaded for one command, and running it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::event::{Event, Sink};
 use crate::engine::language::{Registries, render_known};
 use crate::engine::locks::Locking;
 use crate::engine::log::Log;
-use crate::engine::{Ending, Engine, Interrupt, Options, Parts};
+use crate::engine::{Answers, Ending, Engine, Interrupt, Options, Parts};
 use crate::playbook::{Loader, Play, Playbook};
-use crate::remote::Connections;
+use crate::remote::{Connection, Connections};
 use crate::report::Paint;
 use crate::run::record::Ended;
+use crate::source::args::parse_bool;
 use crate::source::{Diagnostic, Diagnostics, Map, Text, Val};
 use crate::template::Templar;
-use crate::vars::{Settings, Variables, Vault};
+use crate::vars::{Layers, Settings, Variables, Vault};
 
 use super::console::TerminalConsole;
 use super::hosts::HostOptions;
+use super::preview::{Collector, Prediction};
 use super::setup::{self, Common, Opened, Outputs};
 use super::sources::seen_by_others;
 
@@ -103,6 +105,15 @@ impl Session {
         hosts
     }
 
+    /// Whether one of its hosts has `seqn_protected`. What isn't a plain boolean counts as yes.
+    pub fn is_protected(&self) -> bool {
+        self.hosts().iter().any(|host| {
+            let scope = self.variables.scope(host, &Layers::new());
+            let plain = |v: &Val| v.as_bool().or_else(|| parse_bool(&v.key_text()));
+            scope.find("seqn_protected").is_some_and(|(_, value)| plain(value) != Some(false))
+        })
+    }
+
     /// Tags as far as they are known before the run, each once, sorted.
     pub fn tags(&self, play: &Play, tags: &[Text]) -> Vec<String> {
         let mut names = Vec::new();
@@ -128,31 +139,72 @@ impl Session {
         outputs: &Outputs,
         recap: bool,
         kept: Option<(Log, Locking)>,
+        answers: Answers,
     ) -> Result<u8, Diagnostics> {
         let runtime = setup::runtime()?;
-        let code = runtime.block_on(self.run_in(outputs, recap, kept));
+        let code = runtime.block_on(self.run_in(outputs, recap, kept, answers));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-        Ok(code)
+        code
     }
 
-    async fn run_in(self, outputs: &Outputs, recap: bool, kept: Option<(Log, Locking)>) -> u8 {
+    /// What the playbooks would do; nothing is done. Where a question is asked, the answer goes into
+    /// `answers`.
+    ///
+    /// # Errors
+    /// This machine gives no threads.
+    pub fn preview(
+        mut self,
+        outputs: &Outputs,
+        answers: Answers,
+    ) -> Result<(Prediction, Ending), Diagnostics> {
+        self.options.check = true;
+        self.options.preview = true;
+        let shown = Arc::new(Collector { prediction: Mutex::default(), shown: outputs.sink.clone() });
+        let runtime = setup::runtime()?;
+        let playbooks = std::mem::take(&mut self.playbooks);
+        let ending = runtime.block_on(async {
+            let connections = Arc::new(Connections::new());
+            let engine = self.engine(outputs, shown.clone(), &connections, None, answers).await?;
+            let ending = run_all(&engine, &playbooks, outputs).await;
+            connections.close().await;
+            let mut prediction = shown.prediction.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            prediction.steps = engine.prospects.steps();
+            Ok::<_, Diagnostics>(ending)
+        })?;
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        let mut prediction = shown.prediction.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok((std::mem::take(&mut prediction), ending))
+    }
+
+    /// How a host of the inventory is reached.
+    ///
+    /// # Errors
+    /// Its variables can't be rendered.
+    pub async fn reach(
+        self,
+        host: &str,
+        outputs: &Outputs,
+        connections: &Arc<Connections>,
+    ) -> Result<Connection, Diagnostics> {
+        let engine =
+            self.engine(outputs, outputs.sink.clone(), connections, None, Answers::default()).await?;
+        engine.reach(host).map_err(|why| Diagnostics(vec![Diagnostic::global("connection", why.message)]))
+    }
+
+    async fn engine(
+        self,
+        outputs: &Outputs,
+        sink: Arc<dyn Sink>,
+        connections: &Arc<Connections>,
+        kept: Option<(Log, Locking)>,
+        answers: Answers,
+    ) -> Result<Engine, Diagnostics> {
         let (log, locking) = kept.unzip();
-        let connections = Arc::new(Connections::new());
-        if self.options.verbosity >= 3 {
-            let sink = outputs.sink.clone();
-            connections.observe(Box::new(move |host, text| {
-                sink.send(Event::Exchange { host: host.to_string(), text: text.to_string() });
-            }));
-        }
-        let operator = match connections.operator().await {
-            Ok(operator) => operator,
-            Err(why) => {
-                outputs.problems(Diagnostics(vec![Diagnostic::global("local", why.to_string())]));
-                return 1;
-            }
-        };
-        let interrupt = Interrupt::default();
-        let engine = Engine::new(Parts {
+        let operator = connections
+            .operator()
+            .await
+            .map_err(|why| Diagnostics(vec![Diagnostic::global("local", why.to_string())]))?;
+        Ok(Engine::new(Parts {
             options: self.options,
             variables: self.variables,
             templar: self.templar,
@@ -163,14 +215,34 @@ impl Session {
             vault: self.vault,
             keys: self.opened.keys.clone(),
             identities: self.identities,
-            sink: outputs.sink.clone(),
+            sink,
             console: Arc::new(TerminalConsole { screen: outputs.screen.clone() }),
-            interrupt: interrupt.clone(),
+            interrupt: Interrupt::default(),
             log,
             locking,
-        });
+            answers,
+        }))
+    }
+
+    async fn run_in(
+        mut self,
+        outputs: &Outputs,
+        recap: bool,
+        kept: Option<(Log, Locking)>,
+        answers: Answers,
+    ) -> Result<u8, Diagnostics> {
+        let connections = Arc::new(Connections::new());
+        if self.options.verbosity >= 3 {
+            let sink = outputs.sink.clone();
+            connections.observe(Box::new(move |host, text| {
+                sink.send(Event::Exchange { host: host.to_string(), text: text.to_string() });
+            }));
+        }
+        let playbooks = std::mem::take(&mut self.playbooks);
+        let engine = self.engine(outputs, outputs.sink.clone(), &connections, kept, answers).await?;
+        let interrupt = engine.interrupt.clone();
         let mut stopped = false;
-        let running = run_all(&engine, &self.playbooks, outputs);
+        let running = run_all(&engine, &playbooks, outputs);
         let ending = tokio::select! {
             ending = running => ending,
             () = two_interrupts(&interrupt, outputs.sink.clone()) => {
@@ -193,7 +265,7 @@ impl Session {
             engine.locks.release(Some(&log.recorder), ending == Ending::Fine).await;
         }
         connections.close().await;
-        if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() }
+        Ok(if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() })
     }
 }
 

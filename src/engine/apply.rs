@@ -33,6 +33,8 @@ pub struct Applier<'a> {
     /// Decides about an effect that was cut and can't be observed.
     pub console: &'a dyn Console,
     pub locks: &'a Locks,
+    /// Hears in check mode of each Step that would be applied.
+    pub foreseen: &'a (dyn Fn(&Step) + Sync),
 }
 
 /// What applying a Plan came to.
@@ -70,6 +72,7 @@ impl Applier<'_> {
             done.warnings.extend(plan.warnings);
             done.diff.extend(plan.diff);
             if self.check {
+                plan.steps.iter().for_each(|step| (self.foreseen)(step));
                 match plan.check {
                     CheckAnswer::Steps => {}
                     CheckAnswer::Skip(result) => {

@@ -327,7 +327,7 @@ impl Instance<'_> {
         let task = self.task;
         let default = if task.until.is_some() { 3 } else { 0 };
         let retries = self.integer(&work.scope, &task.retries, default)?.max(0);
-        let wants_retry = task.until.is_some() || retries > 0;
+        let wants_retry = (task.until.is_some() || retries > 0) && !self.run.engine.options.preview;
         let last = if wants_retry { retries + 1 } else { 1 };
         let delay = self.number(&work.scope, &task.delay, 5.0)?.max(0.0);
         let mut attempt = 1;

@@ -17,6 +17,7 @@ pub mod log;
 mod loops;
 mod meta;
 mod play;
+pub mod prospects;
 pub mod rollback;
 mod services;
 mod stats;
@@ -41,6 +42,7 @@ use crate::vars::{Variables, Vault};
 use event::{Event, Sink};
 use locks::{Locking, Locks};
 use log::Log;
+use prospects::{Prospects, Way};
 use undo::Undone;
 
 use crate::run::journal::Sync;
@@ -52,6 +54,8 @@ pub use stats::Stats;
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub check: bool,
+    /// Check mode that does nothing at all: what would really run there is unknown.
+    pub preview: bool,
     pub diff: bool,
     /// Every task is as if it said `no_log`.
     pub no_log: bool,
@@ -141,6 +145,10 @@ pub struct Engine {
     /// The journal; a run in check mode has none.
     pub log: Option<Log>,
     pub locks: Locks,
+    /// What check mode saw coming.
+    pub prospects: Prospects,
+    /// What was asked before (`vars_prompt`), by its variable.
+    pub answers: Answers,
     progress: std::sync::Mutex<play::Progress>,
     overlays: std::sync::Mutex<std::collections::HashMap<String, Target>>,
     task_ids: AtomicUsize,
@@ -163,7 +171,11 @@ pub struct Parts {
     pub interrupt: Interrupt,
     pub log: Option<Log>,
     pub locking: Option<Locking>,
+    pub answers: Answers,
 }
+
+/// What the operator answered, by variable: asked once a command.
+pub type Answers = Arc<std::sync::Mutex<std::collections::HashMap<String, crate::source::Val>>>;
 
 impl Engine {
     pub fn new(parts: Parts) -> Engine {
@@ -184,6 +196,8 @@ impl Engine {
             stats: Stats::default(),
             log: parts.log,
             locks: Locks::new(parts.locking),
+            prospects: Prospects::default(),
+            answers: parts.answers,
             progress: Default::default(),
             overlays: Default::default(),
             task_ids: AtomicUsize::new(0),
@@ -212,8 +226,35 @@ impl Engine {
         self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Tells the reporters what every host did, and what was said to it.
+    /// How a host is reached outside of plays.
+    ///
+    /// # Errors
+    /// Its variables can't be rendered.
+    pub fn reach(&self, host: &str) -> Result<Connection, crate::module::Failure> {
+        let scope = self.variables.scope(host, &crate::vars::Layers::new());
+        let hooks = services::RunHooks { engine: self };
+        let cx = crate::template::RenderCx {
+            names: &scope,
+            search: &[],
+            playbook_dir: Path::new("."),
+            check_mode: false,
+            hooks: &hooks,
+            impure: None,
+        };
+        let render = |val: &crate::source::Val| Ok(self.templar.render(val, &cx)?);
+        connect::settings(self, host, &scope, &Default::default(), &render)
+    }
+
+    /// Tells the reporters what every host did, and what was said to it; in check mode also what
+    /// could not be taken back.
     pub async fn recap(&self) {
+        for step in self.prospects.steps() {
+            if let Way::Forward(why) = step.way {
+                let message =
+                    format!("can't be taken back: [{}] {} ({}): {why}", step.host, step.label, step.task);
+                self.sink.send(Event::Notice { message });
+            }
+        }
         let mut hosts: Vec<_> = self.connections.traffic().await.into_iter().collect();
         hosts.retain(|(_, traffic)| traffic.round_trips > 0);
         hosts.sort_by(|a, b| a.0.cmp(&b.0));

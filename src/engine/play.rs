@@ -219,9 +219,15 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
                 prompt.span
             )));
         }
-        if let Some(log) = &engine.log
-            && let Some(known) = log.answer(&prompt.name)?
-        {
+        let earlier = match &engine.log {
+            Some(log) => log.answer(&prompt.name)?,
+            None => None,
+        };
+        let mut asked = engine.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = earlier.or_else(|| asked.get(&prompt.name).cloned()) {
+            if let Some(log) = &engine.log {
+                log.keep_answer(&prompt.name, &known)?;
+            }
             engine.redactor.register_val(&known);
             answers.insert(prompt.name.as_str().into(), known);
             continue;
@@ -249,6 +255,7 @@ fn prompts(engine: &Engine, play: &Play) -> Result<Map, Failure> {
         if let Some(log) = &engine.log {
             log.keep_answer(&prompt.name, &value)?;
         }
+        asked.insert(prompt.name.clone(), value.clone());
         answers.insert(prompt.name.as_str().into(), value);
     }
     Ok(answers)

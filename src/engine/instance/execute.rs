@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::module::control::{self, ControlCx};
-use crate::module::{Failure, PlanCx, registry, wait_for_connection};
+use crate::module::{Failure, PlanCx, Step, registry, wait_for_connection};
 use crate::playbook::{ModuleCall, OneWay, Probe};
 use crate::remote::{Command, Connection, Target};
 use crate::source::args;
@@ -14,6 +14,7 @@ use crate::engine::apply::Applier;
 use crate::engine::connect;
 use crate::engine::event::{Outcome, Status};
 use crate::engine::log::StepLog;
+use crate::engine::prospects::unknown;
 use crate::engine::services::{EngineServices, RunHooks};
 use crate::engine::undo::{Applied, Back};
 
@@ -40,6 +41,9 @@ impl Instance<'_> {
         let check = self.boolean(&work.scope, &self.task.keywords.check_mode, engine.options.check)?;
         if let Some(module) = control::find(&call.canonical) {
             return self.control(work, call, module, check).await;
+        }
+        if engine.options.preview && !check {
+            return Ok(unknown("`check_mode: false`: it would really run, so a preview doesn't"));
         }
         let module = registry::find(&call.canonical)
             .ok_or_else(|| Failure::new(format!("the module `{}` is not supported yet", call.written)))?;
@@ -86,6 +90,7 @@ impl Instance<'_> {
                 other => other.clone(),
             };
         }
+        let foreseen = |step: &Step| engine.prospects.see(&self.host, &self.label.name, self.task, step);
         let applier = Applier {
             host: &target,
             operator: &operator,
@@ -95,6 +100,7 @@ impl Instance<'_> {
             log,
             console: &*engine.console,
             locks: &engine.locks,
+            foreseen: &foreseen,
         };
         let (done, result) = applier.apply(plan).await;
         work.applied.extend(self.answered_for(done.applied, &target));

@@ -35,6 +35,9 @@ impl Instance<'_> {
             Ok(outcome) => outcome,
             Err(failure) => self.failed(failure),
         };
+        if self.run.engine.options.preview {
+            self.run.engine.prospects.doubt(&self.host, &mut outcome);
+        }
         let Some(log) = &self.run.engine.log else { return Ok(outcome) };
         let Action::Module(call) = &self.task.action else { return Ok(outcome) };
         if outcome.recalled || GATHERERS.contains(&short(call)) {
