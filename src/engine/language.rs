@@ -20,6 +20,12 @@ pub struct Registries {
 /// Modules whose free-form text is a command line.
 const COMMANDS: [&str; 4] = ["command", "shell", "raw", "script"];
 
+/// Why nothing that a module does can ever be undone by the engine.
+pub fn irreversible(name: &str) -> Option<&'static str> {
+    let module = registry::find(name)?;
+    COMMANDS.contains(&module.name).then_some("nobody but its author knows what a command changes")
+}
+
 impl Language for Registries {
     fn module(&self, name: &str) -> Option<ModuleInfo> {
         if matches!(name.strip_prefix("ansible.builtin.").unwrap_or(name), "meta" | "ansible.legacy.meta") {
@@ -45,9 +51,7 @@ impl Language for Registries {
         Some(ModuleInfo {
             canonical: format!("{}.{}", module.collection, module.name),
             free_form,
-            irreversible: COMMANDS
-                .contains(&module.name)
-                .then(|| "nobody but its author knows what a command changes".to_string()),
+            irreversible: irreversible(name).map(String::from),
         })
     }
 

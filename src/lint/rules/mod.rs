@@ -3,6 +3,7 @@
 mod change;
 mod env_edit_not_dotenv;
 mod literal_secret;
+mod rotation_one_way;
 mod rotation_without_backup;
 mod rotation_without_verification;
 
@@ -11,6 +12,7 @@ use super::Rule;
 pub static RULES: &[&Rule] = &[
     &env_edit_not_dotenv::RULE,
     &literal_secret::RULE,
+    &rotation_one_way::RULE,
     &rotation_without_backup::RULE,
     &rotation_without_verification::RULE,
 ];
