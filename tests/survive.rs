@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
-use support::Test;
+use support::{Test, told};
 
 const PLACES: [&str; 5] = ["before-intent", "after-intent", "during", "after-effect", "after-record"];
 
@@ -75,36 +75,13 @@ fn state(dir: &Path) -> BTreeMap<String, String> {
 }
 
 fn run(test: &Test, args: &[&str], fault: Option<&str>) -> Output {
-    let mut command = test.command();
-    let program = command.get_program().to_owned();
-    let mut other = std::process::Command::new(program);
-    other.args(args).current_dir(test.path()).stdin(std::process::Stdio::null());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => other.env(name, value),
-            None => other.env_remove(name),
-        };
-    }
-    if let Some(fault) = fault {
-        other.env("SEQN_PLAY_FAULT", fault);
-    }
-    command = other;
-    command.output().expect("the program runs")
-}
-
-fn told(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    let fault = fault.map(|fault| ("SEQN_PLAY_FAULT", fault));
+    test.again(args, fault.as_slice())
 }
 
 /// How many Steps the journal of a test's only run has.
 fn steps(test: &Test) -> usize {
-    journal(test).matches("\"record\":{\"intent\"").count()
-}
-
-fn journal(test: &Test) -> String {
-    let runs = std::fs::read_dir(test.path().join(".seqn-play/runs")).expect("runs");
-    let run = runs.flatten().next().expect("a run");
-    std::fs::read_to_string(run.path().join("journal")).expect("a journal")
+    test.journal().1.matches("\"record\":{\"intent\"").count()
 }
 
 /// The state without the value of the secret, which must be the same everywhere.

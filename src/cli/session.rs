@@ -285,6 +285,10 @@ fn tell_end(log: &Log, ending: Ending, outputs: &Outputs) {
         let id = &log.recorder.run;
         let how = format!("Go on from here: seqn-play resume {id}. Go back: seqn-play rollback {id}.");
         outputs.screen.error_line(Paint::Warning, &how);
+        if log.resumed && log.has_made_secrets() {
+            let other = "If a server refuses the secret itself, `resume --new-secrets` makes another one.";
+            outputs.screen.error_line(Paint::Warning, other);
+        }
     }
 }
 

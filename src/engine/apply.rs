@@ -28,6 +28,8 @@ pub struct Applier<'a> {
     pub diff: bool,
     /// Inverses are wanted: the task stands in a transaction.
     pub keep_undo: bool,
+    /// The task is a handler: it makes something read other state again, so undo runs it again.
+    pub handler: bool,
     /// Where Steps are written down.
     pub log: Option<StepLog<'a>>,
     /// Decides about an effect that was cut and can't be observed.
@@ -124,7 +126,12 @@ impl Applier<'_> {
         }
     }
 
-    async fn step(&self, step: Step, done: &mut Done) -> Result<Output, Failure> {
+    async fn step(&self, mut step: Step, done: &mut Done) -> Result<Output, Failure> {
+        if self.handler
+            && let (StepKind::Stateful(Undo::OneWay(_)), Effect::Run(_)) = (&step.kind, &step.effect)
+        {
+            step.kind = StepKind::Derived;
+        }
         let target = self.target(step.at);
         if self.diff
             && let Effect::Write { path, content, .. } = &step.effect

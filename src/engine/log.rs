@@ -55,6 +55,11 @@ impl Log {
         Log { recorder, past: Mutex::new(past), at_cut, resumed, touched, redactor }
     }
 
+    /// Whether the run made secrets, which somebody may refuse.
+    pub fn has_made_secrets(&self) -> bool {
+        self.past().outcomes.values().any(|outcome| outcome.sets_secret)
+    }
+
     /// Whether a host may be in another state than before the run.
     pub fn has_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed)
@@ -303,11 +308,11 @@ impl<'a> StepLog<'a> {
 
     fn nature(&self, step: &Step) -> Nature {
         match (&step.kind, step.observable) {
-            (StepKind::Derived | StepKind::Passing, _) => Nature::Repeatable,
             // So its author says.
             (_, false) if self.of.changes_nothing() => Nature::Repeatable,
             (_, false) => Nature::Unobservable,
-            (_, true) => Nature::Observable,
+            (StepKind::Derived | StepKind::Passing, true) => Nature::Repeatable,
+            (StepKind::Stateful(_), true) => Nature::Observable,
         }
     }
 

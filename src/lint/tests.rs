@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 
 const ROLES: [(&str, &str); 2] = [
-    ("fresh_backup", "- ansible.builtin.command: ./backup-local.sh\n"),
+    ("fresh_backup", "- ansible.builtin.command: ./backup-local.sh\n  one_way: ok\n"),
     ("recreate_and_verify", "- ansible.builtin.uri:\n    url: http://127.0.0.1:8080/healthz\n"),
 ];
 
@@ -107,7 +107,7 @@ fn a_rotation_is_followed_through_roles_and_plays() {
             &["rotation-without-backup:4", "rotation-without-verification:4"],
         ),
         ("plays in order", [play(backup), play(change), play(verify)].concat(), &[]),
-        ("a command", play(&["    - command: ./backup-local.sh\n", change, verify].concat()), &[]),
+        ("a command", play(&["    - command: ./backup-local.sh\n      one_way: ok\n", change, verify].concat()), &[]),
         (
             "only looked at",
             play(

@@ -19,7 +19,14 @@ fail() {
     printf '\nREHEARSAL FAILED after %d s: %s\n' $((SECONDS - began)) "$*" >&2
     exit 1
 }
-run() { printf '$ seqn-play %s\n' "$*" && "$play" "$@" 2>&1 | tee "$logs/last"; }
+project=rehearsal-$$ # what locks are named after
+export SEQN_PLAY_RUN_DIR=$logs/runs
+own() { case $1 in *.yml | resume | rollback) echo "--project $project" ;; esac; }
+run() {
+    printf '$ seqn-play %s\n' "$*"
+    # shellcheck disable=SC2046 # words on purpose
+    "$play" "$@" $(own "$1") 2>&1 | tee "$logs/last"
+}
 must() { run "$@" || fail "seqn-play ended with status ${PIPESTATUS[0]}, and must succeed"; }
 
 # The tasks that said `changed`, one a line.
@@ -30,7 +37,7 @@ finish() {
     trap - EXIT INT TERM
     step "Removing what was raised"
     rm -f "$raised" "$place/new.yml"
-    rm -rf "$logs"
+    rm -rf "$logs" "/var/tmp/seqn-play/$project"
     "$staging" down --dir "$place" || { echo "staging down failed: $staging down --dir $place" >&2; status=1; }
     rmdir "$place" "${place%/*}" 2>/dev/null || true # another one may be raised beside it
     [ "$status" -ne 0 ] || printf '\nREHEARSAL PASSED in %d s\n' $((SECONDS - began))
@@ -51,9 +58,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 "$staging" up --dir "$place" --kind "$kind" >"$logs/raised.json"
 install -m 0600 "$place/raised.yml" "$raised"
-project=$(sed -E 's/.*"project_dir":"([^"]*)".*/\1/' "$logs/raised.json")
+directory=$(sed -E 's/.*"project_dir":"([^"]*)".*/\1/' "$logs/raised.json")
+export SEQN_AGE_IDENTITY=$place/operator/age-identity.txt
 
-state() { sha256sum <"$project/.env"; }
+state() { sha256sum <"$directory/.env"; }
 before=$(state)
 
 new=$place/new.yml
@@ -98,3 +106,22 @@ grep -q 'Everything was undone' "$logs/last" || fail "the operator was not told 
 
 step "And after that, the rotation works"
 must rotate-db-password.yml -i staging -e database=silver
+
+step "Killed in the middle: the database has the new password, .env the old one"
+before=$(state)
+"$play" rotate-db-password.yml -i staging -e database=silver --project "$project" >"$logs/last" 2>&1 &
+rotation=$!
+journal() { cat "$(printf '%s\n' "$SEQN_PLAY_RUN_DIR"/* | sort | tail -n 1)/journal"; }
+until journal 2>/dev/null | grep -q '"label":"change the role silver"' || ! kill -0 $rotation; do :; done
+until journal | grep -q '"done":.*database_password.*rotate/0/block/1@' || ! kill -0 $rotation; do :; done
+kill -KILL $rotation || fail "the rotation ended before it could be killed"
+wait $rotation 2>/dev/null || true
+must runs
+run rotate-db-password.yml -i staging -e database=silver && fail "a new run began beside an unfinished one"
+must resume last
+[ "$(state)" != "$before" ] || fail ".env is as before the rotation"
+
+step "And back again"
+must rollback last
+[ "$(state)" = "$before" ] || fail ".env is not as before the rotation"
+must rotate-db-password.yml -i staging -e database=silver --check

@@ -120,6 +120,28 @@ impl Test {
         command
     }
 
+    /// Runs the program in the same folder with other arguments, and more in its environment.
+    pub fn again(&self, args: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
+        let command = self.command();
+        let mut other = Command::new(command.get_program());
+        other.args(args).current_dir(self.path()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => other.env(name, value),
+                None => other.env_remove(name),
+            };
+        }
+        other.envs(environment.iter().copied()).output().expect("the program runs")
+    }
+
+    /// Path and text of the newest run's journal.
+    pub fn journal(&self) -> (PathBuf, String) {
+        let runs = std::fs::read_dir(self.path().join(".seqn-play/runs")).expect("runs");
+        let newest = runs.flatten().map(|entry| entry.path().join("journal")).max().expect("a run");
+        let text = std::fs::read_to_string(&newest).expect("a journal");
+        (newest, text)
+    }
+
     /// Runs it. With no arguments: `play.yml`.
     pub fn run(mut self) -> Ran {
         if self.args.is_empty() {
@@ -230,6 +252,11 @@ pub fn identity() -> &'static Path {
         }
         path
     })
+}
+
+/// Both streams.
+pub fn told(output: &std::process::Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[track_caller]

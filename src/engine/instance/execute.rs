@@ -97,6 +97,7 @@ impl Instance<'_> {
             check,
             diff,
             keep_undo: self.frame.transaction && !check,
+            handler: self.frame.handlers,
             log,
             console: &*engine.console,
             locks: &engine.locks,
