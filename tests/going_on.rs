@@ -309,7 +309,7 @@ fn a_changed_playbook_is_shown_and_refused_unless_told() {
     let test = two_files();
     killed(&test, &["play.yml"], "2:after-intent:kill");
     std::fs::write(test.path().join("play.yml"), other).unwrap();
-    go(&test, &["resume", "last", "--changed-playbook"]).code(2).says("here stood the task \"One\"");
+    go(&test, &["resume", "last", "--changed-playbook"]).code(2).says("here stood the task 'One'");
 }
 
 #[test]
@@ -422,7 +422,8 @@ fn a_handler_is_run_again_when_what_it_reads_is_restored() {
     let with_handler = || {
         let test = Test::new().file("conf", "old").tasks(tasks);
         let path = test.path().join("play.yml");
-        let handler = "  handlers:\n    - name: Restart\n      shell: cp DIR/conf DIR/read; echo x >>DIR/restarts\n";
+        let handler =
+            "  handlers:\n    - name: Restart\n      shell: cp DIR/conf DIR/read; echo x >>DIR/restarts\n";
         let play = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, play + &handler.replace("DIR", &test.path().display().to_string())).unwrap();
         test
@@ -434,7 +435,7 @@ fn a_handler_is_run_again_when_what_it_reads_is_restored() {
     let test = with_handler();
     go(&test, &["play.yml"]).code(0);
     holds(&test, "read", "new");
-    go(&test, &["rollback", "last"]).code(0).says("run sh (again)");
+    go(&test, &["rollback", "last"]).code(0).says("run a shell script (again)");
     holds(&test, "read", "old");
 }
 

@@ -136,7 +136,7 @@ fn unfinished(run: &Stored) -> String {
     match run.history.unfinished().last() {
         Some(step) => format!("{} on {}", step.intent.label, step.intent.host),
         None => match run.history.outcomes.values().last() {
-            Some(last) => format!("stopped after {:?} on {}", last.task, last.host),
+            Some(last) => format!("stopped after '{}' on {}", last.task, last.host),
             None => String::new(),
         },
     }

@@ -220,7 +220,7 @@ impl Applier<'_> {
 
     async fn ask_whether_happened(&self, log: &StepLog<'_>, step: &Step) -> Result<bool, Failure> {
         let question = format!(
-            "The run was cut while `{}` ran on {} (task {:?}), and nothing on the host tells whether it happened.\n\
+            "The run was cut while `{}` ran on {} (task '{}'), and nothing on the host tells whether it happened.\n\
              (h)appened, go on after it / (r)epeat it / (s)top here: ",
             step.label, log.target, log.task
         );

@@ -255,16 +255,19 @@ async fn write(
     let writing = async {
         let Some(whole) = waiting.recv().await else { return Ok(()) };
         let known = lock.read(&file).await?.unwrap_or_default();
-        match whole.as_bytes().strip_prefix(known.as_slice()) {
-            Some(rest) => lock.append(&file, rest).await?,
-            None => {
+        match whole.strip_prefix(std::str::from_utf8(&known).unwrap_or("\0")) {
+            Some("") => {}
+            Some(rest) if known.is_empty() || known.ends_with(b"\n") => {
+                lock.append(&file, lines_of(rest)).await?
+            }
+            _ => {
                 lock.remove(&file).await?;
-                lock.append(&file, whole.as_bytes()).await?;
+                lock.append(&file, lines_of(&whole)).await?;
             }
         }
         let mut lines = Vec::new();
         while waiting.recv_many(&mut lines, 1000).await > 0 {
-            lock.append(&file, lines.drain(..).collect::<String>().as_bytes()).await?;
+            lock.append(&file, lines_of(&lines.drain(..).collect::<String>())).await?;
         }
         Ok::<(), RemoteError>(())
     };
@@ -272,6 +275,11 @@ async fn write(
         let message = format!("{host}: the journal is not kept there any more: {why}");
         sink.send(Event::Warning { message });
     }
+}
+
+/// The last newline is the lock's.
+fn lines_of(text: &str) -> &[u8] {
+    text.strip_suffix('\n').unwrap_or(text).as_bytes()
 }
 
 /// As the play reaches the host; `None` where only a task knows how.

@@ -84,10 +84,10 @@ impl Log {
         let Some(recorded) = self.past().outcomes.get(instance).cloned() else { return Ok(None) };
         if recorded.task != task {
             return Err(Failure::new(format!(
-                "the playbook is not the one that this run began with: here stood the task {:?}",
+                "the playbook is not the one that this run began with: here stood the task '{}'",
                 recorded.task
             ))
-            .help("bring the playbook back to what it was, or end the run with `seqn-play rollback` or `abandon`"));
+            .help("bring the playbook back to what it was, or settle the run with `seqn-play rollback` or `seqn-play runs abandon`"));
         }
         let remembered = match (&recorded.kept, self.recorder.key()) {
             (Some(sealed), Some(key)) => key.unseal(sealed)?,

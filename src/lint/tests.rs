@@ -107,7 +107,11 @@ fn a_rotation_is_followed_through_roles_and_plays() {
             &["rotation-without-backup:4", "rotation-without-verification:4"],
         ),
         ("plays in order", [play(backup), play(change), play(verify)].concat(), &[]),
-        ("a command", play(&["    - command: ./backup-local.sh\n      one_way: ok\n", change, verify].concat()), &[]),
+        (
+            "a command",
+            play(&["    - command: ./backup-local.sh\n      one_way: ok\n", change, verify].concat()),
+            &[],
+        ),
         (
             "only looked at",
             play(
