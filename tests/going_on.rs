@@ -447,3 +447,21 @@ fn a_second_failure_of_a_made_secret_offers_another() {
     go(&test, &["play.yml"]).code(2);
     go(&test, &["resume", "last"]).code(2).says("`resume --new-secrets` makes another one");
 }
+
+#[test]
+fn two_names_for_one_machine_are_one_lock() {
+    let test = Test::new()
+        .file(
+            "hosts.yml",
+            "all: {vars: {ansible_connection: local}, hosts: {one: {}, two: {}, three: {}}}\n",
+        )
+        .file(
+            "play.yml",
+            "- hosts: all\n  gather_facts: false\n  tasks:\n    - copy: {dest: 'DIR/{{ inventory_hostname }}', content: x}\n- hosts: two\n  gather_facts: false\n  tasks:\n    - copy: {dest: DIR/again, content: x}\n",
+        );
+    go(&test, &["-i", "hosts.yml", "play.yml"]).code(0);
+    go(&test, &["rollback", "last"]).code(0);
+    for file in ["one", "two", "three", "again"] {
+        assert!(!test.path().join(file).exists(), "{file}");
+    }
+}

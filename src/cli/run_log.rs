@@ -54,7 +54,7 @@ impl RunFlags {
         let (who, from) = self.actor_and_machine();
         Locking {
             project: self.project.clone().or(named).unwrap_or_else(|| "project".into()),
-            holder: Holder { run: run.to_string(), who, from },
+            holder: Holder { run: run.to_string(), who, from, program: random_word() },
             wait: self.wait_lock.map(Duration::from_secs),
             break_dead: self.break_lock,
             // Nobody else holds the run on this machine.
@@ -82,6 +82,13 @@ impl RunFlags {
         let from = format!("{login}@{}", host.trim());
         (self.actor.clone().or_else(git_user).unwrap_or(login), from)
     }
+}
+
+fn random_word() -> String {
+    use rand::RngExt;
+    let mut bytes = [0u8; 8];
+    rand::rng().fill(&mut bytes);
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn git_user() -> Option<String> {

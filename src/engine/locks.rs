@@ -13,7 +13,7 @@ use crate::module::Failure;
 use crate::playbook::Play;
 use crate::remote::{
     Connection, Connections, EffectId, EffectState, Holder, HostLock, LockRefused, LockRequest, RemoteError,
-    RemoteErrorKind,
+    RemoteErrorKind, TransportKind,
 };
 use crate::run::recorder::Recorder;
 use crate::source::Val;
@@ -115,7 +115,9 @@ impl Locks {
         let Some(locking) = &self.locking else { return Ok(()) };
         wanted.retain(|(host, _)| self.of(host).is_none());
         // Two runs that wait for each other's hosts ask in the same order.
-        wanted.sort_by(|a, b| a.0.cmp(&b.0));
+        wanted.sort_by(|a, b| place(&a.1).cmp(&place(&b.1)).then_with(|| a.0.cmp(&b.0)));
+        // Of two names for one machine the second must find the first's lock.
+        wanted.dedup_by(|a, b| place(&a.1) == place(&b.1));
         let width = if locking.wait.is_some() { 1 } else { taker.forks.max(1) };
         let asked: Vec<(String, Result<HostLock, LockRefused>)> = futures::stream::iter(wanted)
             .map(|(host, connection)| async move {
@@ -129,6 +131,7 @@ impl Locks {
         for (host, taken) in asked {
             match taken {
                 Ok(lock) => self.keep(taker, host, lock),
+                Err(LockRefused::Ours) => {}
                 Err(LockRefused::Failed(e)) if e.kind == RemoteErrorKind::Unreachable => {}
                 Err(why) => refused = refused.or(Some((host, why))),
             }
@@ -277,6 +280,14 @@ async fn write(
     }
 }
 
+/// Where a connection leads, as far as that can be told without asking.
+fn place(connection: &Connection) -> (TransportKind, &str, Option<u16>) {
+    match connection.transport {
+        TransportKind::Local => (TransportKind::Local, "", None),
+        kind => (kind, &connection.address, connection.port),
+    }
+}
+
 /// The last newline is the lock's.
 fn lines_of(text: &str) -> &[u8] {
     text.strip_suffix('\n').unwrap_or(text).as_bytes()
@@ -299,6 +310,7 @@ fn told(host: &str, why: &LockRefused) -> Failure {
             let kill: Vec<String> = running.iter().map(crate::remote::Running::kill).collect();
             failure.help(format!("wait for its end (--wait-lock SECONDS), or end it on the host: {}", kill.join("; ")))
         }
+        LockRefused::Ours => failure,
         LockRefused::Failed(e) => remote(failure, e),
     }
 }

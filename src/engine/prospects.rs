@@ -46,9 +46,14 @@ impl Prospects {
             StepKind::Passing => return,
             StepKind::Derived => Way::Again,
             StepKind::Stateful(Undo::OneWay(why)) => {
-                let answered =
-                    !task.undo.is_empty() || task.one_way == OneWay::Accepted || task.changes_nothing();
-                if answered { Way::Back } else { Way::Forward(why.clone()) }
+                let accepted = task.one_way == OneWay::Accepted || task.changes_nothing();
+                match (accepted, task.undo.is_empty()) {
+                    (true, _) => Way::Back,
+                    (false, true) => Way::Forward(why.clone()),
+                    (false, false) => {
+                        Way::Forward("a transaction runs its `undo:`, `seqn-play rollback` can't".into())
+                    }
+                }
             }
             StepKind::Stateful(_) => Way::Back,
         };

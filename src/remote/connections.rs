@@ -21,7 +21,7 @@ use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
 use crate::source::Text;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TransportKind {
     /// The user's own `ssh`, with all that is configured for it.
     Ssh,

@@ -43,6 +43,9 @@ pub struct Holder {
     pub who: String,
     /// The operator's machine.
     pub from: String,
+    /// Tells the program from an earlier one of the same run.
+    #[serde(default)]
+    pub program: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,6 +108,8 @@ pub enum Dead {
 #[derive(Debug, Clone, PartialEq)]
 pub enum LockRefused {
     Held(Box<HeldBy>),
+    /// This program has it, by another name of the host.
+    Ours,
     /// Nobody has the lock, but what other runs began on the host still runs.
     StillRunning(Vec<Running>),
     /// The host couldn't be asked, or its folder for locks can't be trusted.
@@ -123,6 +128,7 @@ impl fmt::Display for LockRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LockRefused::Failed(e) => write!(f, "{e}"),
+            LockRefused::Ours => f.write_str("this program has the lock, by another name of the host"),
             LockRefused::StillRunning(running) => {
                 let all: Vec<String> = running.iter().map(ToString::to_string).collect();
                 write!(f, "what another run began here still runs: {}", all.join("; "))
@@ -189,6 +195,7 @@ pub async fn take(
                     }
                 };
             }
+            Look::Held { by, .. } if by.holder == request.holder => return Err(LockRefused::Ours),
             Look::Held { number, by } if request.own && by.holder.run == request.holder.run => {
                 dead = Some(number);
                 continue;
@@ -242,11 +249,16 @@ async fn look(
     // After a crash of the host its content may be lost.
     let holder = serde_json::from_str(holder.trim_end()).unwrap_or_else(|_| {
         let unknown = || "unknown".to_string();
-        Holder { run: unknown(), who: unknown(), from: unknown() }
+        Holder { run: unknown(), who: unknown(), from: unknown(), program: unknown() }
     });
     // Anybody on the host can have written it.
     let plain = |text: String| text.chars().filter(|c| !c.is_control()).collect();
-    let holder = Holder { run: plain(holder.run), who: plain(holder.who), from: plain(holder.from) };
+    let holder = Holder {
+        run: plain(holder.run),
+        who: plain(holder.who),
+        from: plain(holder.from),
+        program: plain(holder.program),
+    };
     let by = Box::new(HeldBy {
         holder,
         user: user.to_string(),

@@ -101,8 +101,12 @@ fn begin(dir: &Path) {
     };
     within(100, async {
         let connections = Connections::new();
-        let holder =
-            seqn_play::remote::Holder { run: "one".into(), who: "Ada".into(), from: "laptop".into() };
+        let holder = seqn_play::remote::Holder {
+            run: "one".into(),
+            who: "Ada".into(),
+            from: "laptop".into(),
+            program: format!("{:?}", std::time::Instant::now()),
+        };
         let mut request = seqn_play::remote::LockRequest::new(set("PROJECT"), holder);
         request.lease = Duration::from_secs(3);
         let _lock = connections.lock("host", &connection, &request, |_| {}).await.unwrap();

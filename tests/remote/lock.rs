@@ -32,7 +32,15 @@ impl Project {
     }
 
     pub fn request(&self, run: &str) -> LockRequest {
-        LockRequest::new(&self.0, Holder { run: run.into(), who: "Ada".into(), from: "laptop".into() })
+        LockRequest::new(
+            &self.0,
+            Holder {
+                run: run.into(),
+                who: "Ada".into(),
+                from: "laptop".into(),
+                program: format!("{:?}", std::time::Instant::now()),
+            },
+        )
     }
 
     /// The file of the lock that counts.

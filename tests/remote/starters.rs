@@ -114,7 +114,12 @@ async fn start(number: usize) {
     let mut lost = 0;
     while round < ROUNDS {
         let run = format!("{}-{round}-{lost}", std::process::id());
-        let holder = seqn_play::remote::Holder { run, who: format!("starter {number}"), from: "here".into() };
+        let holder = seqn_play::remote::Holder {
+            run,
+            who: format!("starter {number}"),
+            from: "here".into(),
+            program: std::process::id().to_string(),
+        };
         let request = LockRequest {
             lease: Duration::from_secs(4),
             wait: Some(Duration::from_secs(150)),
