@@ -436,3 +436,16 @@ fn ctrl_c_takes_back_the_transaction_that_it_cuts() {
     .says("undone: [localhost] => write DIR/made")
     .says("PLAY RECAP");
 }
+
+#[test]
+fn a_broken_vars_file_stops_the_play() {
+    let ran = Test::new()
+        .file("broken.yml", "a: [1\n")
+        .file(
+            "play.yml",
+            "- hosts: localhost\n  connection: local\n  gather_facts: false\n  vars_files: [broken.yml]\n  tasks:\n    - copy: {dest: DIR/done, content: x}\n",
+        )
+        .run();
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    ran.says("broken.yml:").lacks("done");
+}

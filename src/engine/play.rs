@@ -372,6 +372,14 @@ fn serial(engine: &Engine, play: &Play, scope: &Scope, count: usize) -> Result<V
 impl PlayRun<'_> {
     async fn run_batch(&self) {
         let frame = Frame { site: self.site.as_str().into(), ..Frame::default() };
+        // What is wrong in them is found before the first task.
+        if !self.play.vars_files.is_empty() {
+            let layers = self.play_layers();
+            self.batch.iter().for_each(|host| drop(self.vars_files(host, &layers)));
+            if self.state().stopped {
+                return;
+            }
+        }
         if let Some(facts) = self.facts_task() {
             let item = [Item::Task(Arc::new(facts))];
             let known = |h: &HostName| self.engine.variables.host_vars().has_gathered(h);
@@ -443,11 +451,16 @@ impl PlayRun<'_> {
             let message = format!("`{name}` can't be '{}'", self.engine.redactor.redact(&rendered));
             let diagnostic = crate::source::Diagnostic::error("bad-setting", message, span);
             self.engine.sink.send(Event::Diagnostic(Box::new(diagnostic)));
-            let mut state = self.state();
-            state.stopped = true;
-            state.failed.extend(self.batch.iter().cloned());
+            self.stop();
         }
         parsed
+    }
+
+    /// Fails the whole batch.
+    fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        state.failed.extend(self.batch.iter().cloned());
     }
 
     /// Hosts of the batch that have not failed.
@@ -617,6 +630,8 @@ impl PlayRun<'_> {
                         for p in problems.0 {
                             self.engine.sink.send(Event::Diagnostic(Box::new(p)));
                         }
+                        // Nothing may run without the variables that somebody asked for.
+                        self.stop();
                     }
                 }
                 found = true;
