@@ -17,6 +17,7 @@ pub mod log;
 mod loops;
 mod meta;
 mod play;
+mod prompts;
 pub mod prospects;
 pub mod rollback;
 mod services;

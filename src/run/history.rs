@@ -235,7 +235,7 @@ impl History {
     pub fn is_open(&self) -> bool {
         match self.state() {
             State::Cut | State::Interrupted | State::HalfRolledBack => !self.steps.is_empty(),
-            State::Failed => !self.unfinished().is_empty(),
+            State::Failed => !self.unfinished().is_empty() || !self.not_undone.is_empty(),
             State::Finished | State::RolledBack | State::Abandoned => false,
         }
     }
@@ -244,4 +244,209 @@ impl History {
 /// Whether an Instance stands below a path: the path is a part of its own, not of a word.
 fn is_below(instance: &str, path: &str) -> bool {
     instance.strip_prefix(path).is_some_and(|rest| rest.starts_with(['/', '@']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Nature, StepId};
+    use super::*;
+
+    fn id(instance: &str) -> StepId {
+        StepId { instance: instance.into(), attempt: 1, part: 0 }
+    }
+
+    fn host(instance: &str) -> String {
+        instance.split(['@', '#']).nth(1).unwrap_or_default().to_string()
+    }
+
+    fn intent(instance: &str) -> Record {
+        Record::Intent(Box::new(Intent {
+            step: id(instance),
+            at: "t".into(),
+            host: host(instance),
+            target: Some(host(instance)),
+            task: instance.into(),
+            label: instance.into(),
+            nature: Nature::Observable,
+            kept: None,
+        }))
+    }
+
+    fn done(instance: &str) -> Record {
+        Record::Done(Done { step: id(instance), at: "t".into(), status: 0, kept: None })
+    }
+
+    fn outcome(instance: &str, status: Status, stands: bool) -> Record {
+        Record::Outcome(Box::new(Recorded {
+            instance: instance.into(),
+            at: "t".into(),
+            host: host(instance),
+            task: instance.into(),
+            status,
+            changed: status == Status::Changed,
+            stands,
+            sets_secret: instance.contains("secret"),
+            took: 0,
+            message: None,
+            kept: None,
+        }))
+    }
+
+    /// An Instance that was applied.
+    fn applied(instance: &str) -> Vec<Record> {
+        vec![intent(instance), done(instance), outcome(instance, Status::Changed, false)]
+    }
+
+    fn continued(back: bool) -> Record {
+        Record::Continued { at: "t".into(), by: "me".into(), back }
+    }
+
+    fn ended(ending: Ended) -> Record {
+        Record::Ended { at: "t".into(), ending }
+    }
+
+    fn undoing(whole: bool) -> Vec<Record> {
+        let (below, host) = ("1.1/tx".to_string(), "h".to_string());
+        let mut records = vec![Record::Undoing { below: below.clone(), host: host.clone() }];
+        let undone = |i: &str| Record::Undone { step: id(i), label: i.into(), error: None };
+        records.push(undone("1.1/tx/1@h"));
+        if whole {
+            records.extend([undone("1.1/tx/0@h"), Record::Void { below, host }]);
+        }
+        records
+    }
+
+    /// What is recalled, and what stands on hosts, after these records.
+    fn stands(records: &[Vec<Record>]) -> (Vec<String>, Vec<String>) {
+        let history = History::of(records.concat());
+        let outcomes = history.outcomes.keys().cloned().collect();
+        (outcomes, history.steps.iter().map(|s| s.intent.step.instance.clone()).collect())
+    }
+
+    #[test]
+    fn who_goes_on_recalls_what_is_true() {
+        let before = applied("1.1/a@h");
+        let body = [applied("1.1/tx/0@h"), applied("1.1/tx/1@h")].concat();
+        let fails = |stands| vec![outcome("1.1/tx/2@h", Status::Failed, stands)];
+        let on = vec![continued(false)];
+        for (name, records, recalled, standing) in [
+            ("cut between tasks", vec![before.clone(), on.clone()], "1.1/a@h", "1.1/a@h"),
+            (
+                "a failure that stands is tried again, and what came after it",
+                vec![
+                    before.clone(),
+                    vec![outcome("1.1/b@h", Status::Failed, true), outcome("1.1/c@h", Status::Ok, false)],
+                    vec![outcome("1.1/c@other", Status::Ok, false), ended(Ended::Failed)],
+                    on.clone(),
+                ],
+                "1.1/a@h 1.1/c@other",
+                "1.1/a@h",
+            ),
+            (
+                "an ignored failure is recalled",
+                vec![vec![outcome("1.1/b@h", Status::Failed, false)], applied("1.1/c@h"), on.clone()],
+                "1.1/b@h 1.1/c@h",
+                "1.1/c@h",
+            ),
+            (
+                "a transaction that was taken back begins anew",
+                vec![
+                    before.clone(),
+                    body.clone(),
+                    fails(true),
+                    undoing(true),
+                    vec![ended(Ended::Failed)],
+                    on.clone(),
+                ],
+                "1.1/a@h",
+                "1.1/a@h",
+            ),
+            (
+                "so does one that was being taken back",
+                vec![before.clone(), body.clone(), fails(true), undoing(false), on.clone()],
+                "1.1/a@h",
+                "1.1/a@h 1.1/tx/0@h",
+            ),
+            (
+                "its rescue is gone on with",
+                vec![body.clone(), fails(false), undoing(true), applied("1.1/tx/rescue/0@h"), on.clone()],
+                "1.1/tx/0@h 1.1/tx/1@h 1.1/tx/2@h 1.1/tx/rescue/0@h",
+                "1.1/tx/rescue/0@h",
+            ),
+            (
+                "unless the rescue failed too",
+                vec![
+                    body.clone(),
+                    fails(false),
+                    undoing(true),
+                    vec![outcome("1.1/tx/rescue/0@h", Status::Failed, true), ended(Ended::Failed)],
+                    on.clone(),
+                ],
+                "",
+                "",
+            ),
+            (
+                "another transaction of that name isn't meant",
+                vec![applied("1.1/tx2/0@h"), undoing(true), vec![ended(Ended::Failed)], on.clone()],
+                "1.1/tx2/0@h",
+                "1.1/tx2/0@h",
+            ),
+        ] {
+            let (outcomes, steps) = stands(&records);
+            assert_eq!((outcomes.join(" "), steps.join(" ")), (recalled.into(), standing.into()), "{name}");
+        }
+    }
+
+    #[test]
+    fn states_and_what_stands_in_the_way() {
+        let a = applied("1.1/a@h");
+        let cut = vec![intent("1.1/b@h")];
+        for (records, state, open) in [
+            (vec![], State::Cut, false),
+            (vec![a.clone()], State::Cut, true),
+            (vec![a.clone(), vec![ended(Ended::Fine)]], State::Finished, false),
+            (vec![a.clone(), vec![ended(Ended::Failed)]], State::Failed, false),
+            (vec![a.clone(), cut.clone(), vec![ended(Ended::Failed)]], State::Failed, true),
+            (vec![a.clone(), vec![ended(Ended::Interrupted)]], State::Interrupted, true),
+            (vec![a.clone(), vec![ended(Ended::Fine), continued(true)]], State::HalfRolledBack, true),
+            (
+                vec![
+                    a.clone(),
+                    vec![
+                        continued(true),
+                        Record::Undone { step: id("1.1/a@h"), label: "a".into(), error: None },
+                        ended(Ended::RolledBack),
+                    ],
+                ],
+                State::RolledBack,
+                false,
+            ),
+        ] {
+            let history = History::of(records.concat());
+            assert_eq!((history.state(), history.is_open()), (state, open), "{records:?}");
+        }
+        let unfinished = History::of([a, cut].concat());
+        assert_eq!(unfinished.unfinished().len(), 1);
+    }
+
+    #[test]
+    fn back_to_a_task_forgets_what_came_after() {
+        let undone = Record::Undone { step: id("1.1/b@h"), label: "b".into(), error: None };
+        let after = vec![outcome("1.1/c@h", Status::Ok, false), ended(Ended::Fine)];
+        let back = vec![continued(true), undone, ended(Ended::RolledBack)];
+        let records = [applied("1.1/a@h"), applied("1.1/b@h"), after, back].concat();
+        let history = History::of(records);
+        assert_eq!(history.outcomes.keys().collect::<Vec<_>>(), ["1.1/a@h"]);
+        assert_eq!(history.state(), State::Interrupted);
+    }
+
+    #[test]
+    fn other_secrets_make_the_rest_anew() {
+        let mut history = History::of(
+            [applied("1.1/a@h"), vec![outcome("1.1/secret@h", Status::Ok, false)], applied("1.1/b@h")]
+                .concat(),
+        );
+        history.forget_secrets();
+        assert_eq!(history.outcomes.keys().collect::<Vec<_>>(), ["1.1/a@h"]);
+    }
 }
