@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::Local;
+
 use crate::module::control::Console;
 use crate::module::plan::{CheckAnswer, Diff, Finish, Postcondition, Undo};
 use crate::module::{Failure, Plan, Step, StepKind, Where};
@@ -12,6 +14,7 @@ use crate::remote::{
 use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
+use super::event::AppliedStep;
 use super::fault::{self, Place};
 use super::locks::Locks;
 use super::log::{AtCut, StepLog};
@@ -26,6 +29,8 @@ pub struct Applier<'a> {
     pub operator: &'a Target,
     pub check: bool,
     pub diff: bool,
+    /// Diffs of files are wanted where they cost no question: for the note.
+    pub noted_diff: bool,
     /// Inverses are wanted: the task stands in a transaction.
     pub keep_undo: bool,
     /// The task is a handler: it makes something read other state again, so undo runs it again.
@@ -48,6 +53,8 @@ pub struct Done {
     pub result: Map,
     pub diff: Vec<Diff>,
     pub applied: Vec<Applied>,
+    /// For people; only where a journal is kept.
+    pub steps: Vec<AppliedStep>,
     pub warnings: Vec<String>,
 }
 
@@ -131,13 +138,14 @@ impl Applier<'_> {
             && let (StepKind::Stateful(Undo::OneWay(_)), Effect::Run(_)) = (&step.kind, &step.effect)
         {
             step.kind = StepKind::Derived;
+            step.interrupts = true;
         }
         let target = self.target(step.at);
         if self.diff
             && let Effect::Write { path, content, .. } = &step.effect
             // Of what holds secrets a module can tell more than that.
             && !done.diff.iter().any(|d| d.before_header == *path)
-            && let Some(diff) = file_diff(target, path, content).await
+            && let Some(diff) = file_diff(target, path, content, true).await
         {
             done.diff.push(diff);
         }
@@ -155,6 +163,15 @@ impl Applier<'_> {
             return Ok(output);
         }
         let back = inverse_of(&step, target).await?;
+        if self.noted_diff
+            && !self.diff
+            && let Effect::Write { path, content, .. } = &step.effect
+            && !done.diff.iter().any(|d| d.before_header == *path)
+            && let Some(diff) = file_diff(target, path, content, false).await
+        {
+            done.diff.push(diff);
+        }
+        let began = Local::now();
         fault::at(Place::BeforeIntent);
         let id = log.map(|log| log.intend(&step, &back)).transpose()?;
         fault::at(Place::AfterIntent);
@@ -175,6 +192,10 @@ impl Applier<'_> {
         if let (Some(log), Some(id), Ok(output)) = (log, &id, &applied) {
             log.done(id, &step, output, &back)?;
             fault::at(Place::AfterRecord);
+        }
+        if let Some(log) = log {
+            let (label, interrupts) = (step.label.clone(), step.interrupts);
+            done.steps.push(AppliedStep { label, began, interrupts, way_back: log.way_back(&back) });
         }
         // Whoever lost the connection doesn't know whether it happened.
         let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
@@ -276,8 +297,8 @@ fn could_not(step: &Step, why: RemoteError) -> Failure {
 }
 
 /// Before and after of a file write. What is Secret is not shown at all; what merely holds known
-/// secrets is masked by the Redactor on its way out.
-async fn file_diff(target: &Target, path: &str, content: &Content) -> Option<Diff> {
+/// secrets is masked by the Redactor on its way out. Unless it `may_ask`, only of what is known already.
+async fn file_diff(target: &Target, path: &str, content: &Content, may_ask: bool) -> Option<Diff> {
     let note = |what: &str| {
         Some(Diff {
             before_header: path.to_string(),
@@ -301,7 +322,13 @@ async fn file_diff(target: &Target, path: &str, content: &Content) -> Option<Dif
         },
         Content::Host { .. } => return note("copied on the host"),
     };
-    let before = match target.read(path, KEPT_CONTENT).await {
+    let known = target.remembered_file(path).filter(|file| file.content.len() as u64 <= KEPT_CONTENT);
+    let read = match known {
+        Some(file) => Ok(file),
+        None if may_ask => target.read(path, KEPT_CONTENT).await,
+        None => return None,
+    };
+    let before = match read {
         Ok(file) => match String::from_utf8(file.content.clone()) {
             Ok(text) => Text::new(text),
             Err(_) => return note("the present file appears to be binary"),

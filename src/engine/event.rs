@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Local};
+
 use crate::module::plan::Diff;
 use crate::remote::Traffic;
 use crate::source::{Diagnostic, Map, Span, Val};
 
-pub use crate::run::record::Status;
+pub use crate::run::record::{Ended, Status};
 
 /// What an Instance did, with its result values.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub struct Outcome {
     /// As registered: `changed`, `failed`, `msg`, `rc`, …
     pub result: Map,
     pub diff: Vec<Diff>,
+    /// What was applied; only of a run that keeps a journal.
+    pub steps: Vec<AppliedStep>,
     pub duration: Duration,
     /// Check mode could promise neither ok nor changed; why.
     pub unknown: Option<String>,
@@ -25,7 +29,15 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn new(status: Status, result: Map) -> Outcome {
-        Outcome { status, result, diff: Vec::new(), duration: Duration::ZERO, unknown: None, recalled: false }
+        Outcome {
+            status,
+            result,
+            diff: Vec::new(),
+            steps: Vec::new(),
+            duration: Duration::ZERO,
+            unknown: None,
+            recalled: false,
+        }
     }
 
     pub fn failed(message: impl Into<Val>) -> Outcome {
@@ -47,6 +59,26 @@ impl Outcome {
     pub fn get(&self, key: &str) -> Option<&Val> {
         self.result.get(key)
     }
+}
+
+/// A Step that was applied, as people are told of it.
+#[derive(Debug, Clone)]
+pub struct AppliedStep {
+    pub label: String,
+    pub began: DateTime<Local>,
+    /// A service may be away from then on.
+    pub interrupts: bool,
+    pub way_back: WayBack,
+}
+
+/// What `seqn-play rollback` will do about a Step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WayBack {
+    Known,
+    /// Leave what it did, as its task says (`one_way: ok`).
+    Stays,
+    /// Refuse; the sentence says why.
+    None(String),
 }
 
 /// A task as reporters speak of it.
@@ -147,6 +179,10 @@ pub enum Event {
     },
     /// At the end: what every host did.
     Recap(Vec<HostStats>),
+    /// The last of a run that keeps a journal. `None`: a second Ctrl-C ended it where it was.
+    RunEnded {
+        ending: Option<Ended>,
+    },
     /// An exchange with a host, at -vvv.
     Exchange {
         host: String,
@@ -155,7 +191,7 @@ pub enum Event {
 }
 
 /// The line of one host in PLAY RECAP.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HostStats {
     pub host: String,
     pub ok: u64,

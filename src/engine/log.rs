@@ -18,10 +18,13 @@ use crate::run::seal::Seal;
 use crate::secret::Redactor;
 use crate::source::{Map, Val};
 
-use super::event::Outcome;
+use super::event::{Outcome, WayBack};
 
 /// Output of an effect that is kept: more than that nobody reads back. Bytes.
 const KEPT_OUTPUT: usize = 1 << 20;
+
+/// Why only a transaction takes such a task back.
+pub const UNDO_OF_ITS_OWN: &str = "its task has `undo:` of its own, which only a transaction can run";
 
 /// What to do with an effect that was cut and that nobody can observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -274,6 +277,16 @@ impl<'a> StepLog<'a> {
                 Back::OneWay("a request can't be kept to be sent again".into())
             }
             other => other.clone(),
+        }
+    }
+
+    /// What a rollback will do about a Step.
+    pub fn way_back(&self, back: &Back) -> WayBack {
+        match (back, self.answered(back)) {
+            (_, Back::OneWay(why)) => WayBack::None(why),
+            (_, Back::Tasks(_)) => WayBack::None(UNDO_OF_ITS_OWN.into()),
+            (Back::OneWay(_), Back::Nothing) if !self.of.changes_nothing() => WayBack::Stays,
+            _ => WayBack::Known,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::source::diagnostic::nearest;
 
 use super::event::{Event, Sink};
 use super::locks::{Locking, Locks, Taker};
-use super::log::kept_of;
+use super::log::{UNDO_OF_ITS_OWN, kept_of};
 use super::undo::{self, Applied, NoTasks, Undone};
 
 /// How far, and how.
@@ -53,11 +53,7 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
             Back::OneWay(why) if is_change => return Err(one_way(past, step, why)),
             Back::OneWay(_) => kept.back = Back::Nothing,
             Back::Tasks(_) => {
-                return Err(one_way(
-                    past,
-                    step,
-                    "its task has `undo:` of its own, which only a transaction can run",
-                ));
+                return Err(one_way(past, step, UNDO_OF_ITS_OWN));
             }
             Back::Effects(_) | Back::Again(_) | Back::Nothing => {}
         }

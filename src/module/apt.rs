@@ -104,17 +104,19 @@ impl Module for Apt {
             return Ok(plan.value("cache_updated", is_stale));
         }
         let update = Command::shell("apt-get -q update").timeout(Duration::from_secs(600));
-        Ok(Plan::ok().step(Step::derived("read the lists of packages", update)).finish(move |outputs| {
-            ended_well(outputs)?;
-            let look = Step::passing("look at the packages", Command::shell(look(&args)));
-            Ok(Plan::ok().step(look).finish(move |outputs| {
-                let seen = outputs.last().cloned().unwrap_or_default();
-                let mut plan = decide(&args, &seen)?;
-                // An update by itself is a change; before packages it is not.
-                plan.changed = Some(args.name.is_empty() || !plan.steps.is_empty());
-                Ok(plan.value("cache_updated", true))
-            }))
-        }))
+        Ok(Plan::ok().step(Step::derived("read the lists of packages", update).interrupting(false)).finish(
+            move |outputs| {
+                ended_well(outputs)?;
+                let look = Step::passing("look at the packages", Command::shell(look(&args)));
+                Ok(Plan::ok().step(look).finish(move |outputs| {
+                    let seen = outputs.last().cloned().unwrap_or_default();
+                    let mut plan = decide(&args, &seen)?;
+                    // An update by itself is a change; before packages it is not.
+                    plan.changed = Some(args.name.is_empty() || !plan.steps.is_empty());
+                    Ok(plan.value("cache_updated", true))
+                }))
+            },
+        ))
     }
 }
 

@@ -368,11 +368,12 @@ impl Project {
             dry.actions.extend(stopping.actions);
             let services: BTreeSet<String> = running.iter().map(|c| c.service.clone()).collect();
             let start: Vec<String> = ["start".to_string(), "--".into()].into_iter().chain(services).collect();
-            steps.push(Step::with_inverse(
+            let stop = Step::with_inverse(
                 format!("docker compose stop {}", self.named()),
                 Effect::Run(self.compose(&words, self.limit())),
                 Effect::Run(self.compose(&start, self.limit())),
-            ));
+            );
+            steps.push(stop.interrupting(true));
         }
         if steps.is_empty() {
             return self.unchanged(cx, &before, &dry, &Output::default()).await;
@@ -425,7 +426,7 @@ impl Project {
             let up: Vec<String> = up.collect();
             Step::with_inverse(label, effect, Effect::Run(self.compose(&up, self.limit())))
         };
-        Ok(self.effect(vec![step], Goal::default(), &before, &dry))
+        Ok(self.effect(vec![step.interrupting(true)], Goal::default(), &before, &dry))
     }
 
     /// The Plan of an effect: the steps, then a look at what became of the containers.

@@ -60,6 +60,8 @@ pub struct Step {
     pub label: String,
     /// Whether the module can see afterwards that it happened: planned again, it finds nothing to do.
     pub observable: bool,
+    /// A service may be away from its beginning on, until something shows that it is well again.
+    pub interrupts: bool,
 }
 
 /// On which Target a Step is applied.
@@ -139,7 +141,8 @@ impl Plan {
 impl Step {
     /// On the task's host.
     pub fn new(label: impl Into<String>, effect: Effect, kind: StepKind) -> Step {
-        Step { effect, at: Where::Host, kind, label: label.into(), observable: true }
+        let interrupts = matches!(kind, StepKind::Derived);
+        Step { effect, at: Where::Host, kind, label: label.into(), observable: true, interrupts }
     }
 
     /// A file effect, which the engine knows how to undo.
@@ -162,6 +165,10 @@ impl Step {
 
     pub fn with_inverse(label: impl Into<String>, effect: Effect, inverse: Effect) -> Step {
         Step::new(label, effect, StepKind::Stateful(Undo::Effect(Box::new(inverse))))
+    }
+
+    pub fn interrupting(self, interrupts: bool) -> Step {
+        Step { interrupts, ..self }
     }
 
     /// Only who was there knows whether it happened: what a command did, what a server was asked.

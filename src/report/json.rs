@@ -135,6 +135,10 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
             fields.insert("hosts".into(), json!(stats));
             "recap"
         }
+        Event::RunEnded { ending } => {
+            fields.insert("ending".into(), json!(ending));
+            "run_ended"
+        }
         Event::Exchange { .. } => return None,
     };
     let mut all = Map::new();

@@ -310,6 +310,8 @@ impl Reporter for Terminal {
                     screen.line(Paint::Verbose, &format!("<{host}> TRAFFIC {text}"));
                 }
             }
+            // For the note, and who reads JSON.
+            Event::RunEnded { .. } => {}
             Event::Exchange { host, text } => {
                 if self.settings.verbosity >= 3 {
                     screen.line(Paint::Verbose, &format!("<{host}> {text}"));

@@ -91,11 +91,13 @@ impl Instance<'_> {
             };
         }
         let foreseen = |step: &Step| engine.prospects.see(&self.host, &self.label.name, self.task, step);
+        let noted_diff = log.is_some() && self.boolean(&work.scope, &self.task.keywords.diff, true)?;
         let applier = Applier {
             host: &target,
             operator: &operator,
             check,
             diff,
+            noted_diff,
             keep_undo: self.frame.transaction && !check,
             handler: self.frame.handlers,
             log,
@@ -150,7 +152,10 @@ impl Instance<'_> {
         if diff && !done.diff.is_empty() {
             put(&mut outcome.result, "diff", crate::engine::event::diff_value(module.name, &done.diff));
         }
-        outcome.diff = done.diff;
+        if diff || noted_diff {
+            outcome.diff = done.diff;
+        }
+        outcome.steps = done.steps;
         outcome.unknown = done.unknown.filter(|_| !failed);
         Ok(outcome)
     }
