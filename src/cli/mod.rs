@@ -1,6 +1,7 @@
 //! One file per subcommand; the only code that knows clap.
 
 mod adhoc;
+mod audit;
 mod console;
 mod doc;
 mod from_host;
@@ -17,6 +18,7 @@ mod secret;
 mod session;
 mod setup;
 mod sources;
+mod told;
 mod vault;
 
 use std::ffi::OsString;

@@ -9,6 +9,7 @@ use clap::Parser;
 use crate::engine::log::{AtCut, Log};
 use crate::engine::{Answers, Options};
 use crate::playbook::{Item, Playbook as Loaded};
+use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
 use crate::source::{Diagnostic, Diagnostics, Map, Val};
@@ -19,6 +20,7 @@ use super::preview::{self, Confirmation};
 use super::run_log::{self, Open, RunFlags};
 use super::session::Session;
 use super::setup::{self, Common, Outputs};
+use super::told::Told;
 
 /// Runs playbooks on hosts. Other commands: run, adhoc, doc, lint, secret, inventory, vault.
 #[derive(Debug, Parser)]
@@ -178,9 +180,17 @@ impl Playbook {
         // While it is held, nobody else goes on with the run.
         let elsewhere = self.going_on.as_ref().is_some_and(|going| going.elsewhere);
         if let Some(going) = &self.going_on {
-            self.flags = going.flags.clone();
+            let note_dir = going.flags.note_dir.clone().or(self.flags.note_dir.take());
+            self.flags = RunFlags { note_dir, ..going.flags.clone() };
         }
-        let (log, _held) = self.open_run(&cwd, &session, outputs)?.unzip();
+        let told = Told::of(&session, self.flags.note_dir.as_deref(), &cwd, outputs)?;
+        let (log, _held) = self.open_run(&cwd, &session, &told, outputs)?.unzip();
+        if let Some(log) = &log {
+            let what = if log.resumed { What::Resume } else { What::Run };
+            let report =
+                told.report(outputs, &self.flags.store(&cwd), &log.recorder, what, self.scope(), None);
+            report.map_err(|e| setup::problem("run", &e))?;
+        }
         let kept = log.map(|log| {
             let mut locking = self.flags.locking(&cwd, &log.recorder.run);
             locking.own = !elsewhere;
@@ -215,6 +225,7 @@ impl Playbook {
         &mut self,
         cwd: &Path,
         session: &Session,
+        told: &Told,
         outputs: &Outputs,
     ) -> Result<Option<(Log, Held)>, Diagnostics> {
         let wrong = |e: crate::secret::Error| setup::problem("run", &e);
@@ -256,6 +267,7 @@ impl Playbook {
             sources,
             hosts: session.hosts(),
             identities: &session.opened.keys.age,
+            told,
         };
         let Open { recorder, held, .. } = run_log::begin(&new, outputs)?;
         let log = Log::new(recorder, None, AtCut::Ask, redactor);
@@ -264,6 +276,11 @@ impl Playbook {
                 .map_err(|why| wrong(crate::secret::Error::refused(why.message)))?;
         }
         Ok(Some((log, held)))
+    }
+
+    fn scope(&self) -> Scope {
+        let (tags, skip_tags) = (split_tags(&self.tags), split_tags(&self.skip_tags));
+        Scope { limit: self.hosts.limit.clone(), tags, skip_tags }
     }
 
     fn options(&self) -> Result<Options, Diagnostics> {

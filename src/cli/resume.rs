@@ -74,7 +74,8 @@ impl Resume {
         let store = self.flags.store(&cwd);
         let run = self.from.find(&self.id, &store, &self.flags, &cwd, outputs)?;
         let identities = load_identities(&self.age_identity).map_err(wrong)?;
-        let open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
+        let mut open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
+        open.recorder.reason = self.flags.reason.clone();
         let begun = open.past.as_ref().and_then(|past| past.begun.clone());
         let begun = begun.ok_or_else(|| wrong(Error::damaged("the run has no beginning")))?;
         let command: Vec<String> = match (&begun.command, open.recorder.key()) {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::engine::event::Event;
 use crate::engine::rollback::{self, Wanted};
+use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Settings};
 use crate::run::record::Ended;
 use crate::secret::Error;
@@ -15,6 +17,7 @@ use super::from_host::FromHost;
 use super::resume::load_identities;
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs};
+use super::told::Told;
 
 /// Takes back what a run did: stateful changes newest first, then restarts and recreates once more.
 #[derive(Debug, Parser)]
@@ -70,9 +73,21 @@ impl Rollback {
             rollback::predict(&chosen, &*outputs.sink);
             return Ok(0);
         }
+        let begun = run.history.begun.clone();
         let mut open = run_log::reopen(&store, run, true, &identities).map_err(wrong)?;
+        open.recorder.reason = self.flags.reason.clone();
+        let told = Told::kept(begun.as_deref(), &seal, self.flags.note_dir.as_deref()).map_err(wrong)?;
         let past = open.past.take().unwrap_or_default();
         let chosen = rollback::choose(&seal, &past, &wanted).map_err(refused)?;
+        told.report(
+            outputs,
+            &store,
+            &open.recorder,
+            What::Rollback,
+            Scope::default(),
+            Some(self.flags.actor()),
+        )
+        .map_err(wrong)?;
         let runtime = setup::runtime()?;
         let mut locking = self.flags.locking(&cwd, &open.recorder.run);
         locking.own = !self.from.is_given();
@@ -84,7 +99,15 @@ impl Rollback {
             locking,
             self.flags.actor(),
         );
-        let ended = runtime.block_on(going_back).map_err(refused)?;
+        let ended = match runtime.block_on(going_back) {
+            Ok(ended) => ended,
+            Err(why) => {
+                outputs.problems(refused(why));
+                outputs.sink.send(Event::RunEnded { ending: Some(Ended::Failed) });
+                return Ok(1);
+            }
+        };
+        outputs.sink.send(Event::RunEnded { ending: Some(ended) });
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         let id = &open.recorder.run;
         match ended {

@@ -21,6 +21,7 @@ use crate::secret::{Error, edit};
 use crate::source::Diagnostics;
 
 use super::setup::{self, Outputs, env};
+use super::told::Told;
 
 /// Flags about who runs something and where that is kept.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,6 +32,9 @@ pub struct RunFlags {
     /// Why this is done, for the journal and the note
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Where a copy of the note goes, beside the one in the run's folder
+    #[arg(long, value_name = "DIR")]
+    pub note_dir: Option<PathBuf>,
     /// Who does it; by default git's user.name, else the login
     #[arg(long, value_name = "NAME")]
     pub actor: Option<String>,
@@ -136,6 +140,8 @@ pub struct New<'a> {
     /// Hosts that its plays name.
     pub hosts: Vec<String>,
     pub identities: &'a Identities,
+    /// Who else is told.
+    pub told: &'a Told,
 }
 
 /// Begins a run: nobody left one unfinished on these hosts, and what must be kept can be.
@@ -156,7 +162,7 @@ pub fn begin(new: &New<'_>, outputs: &Outputs) -> Result<Open, Diagnostics> {
         None => (None, None),
     };
     let (held, journal) = store.begin().map_err(wrong)?;
-    let recorder = Recorder::new(held.id.clone(), journal, seal);
+    let recorder = Recorder::new(held.id.clone(), journal, seal).audited(store.audit(), None);
     let begun = Begun {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -174,6 +180,8 @@ pub fn begin(new: &New<'_>, outputs: &Outputs) -> Result<Open, Diagnostics> {
             .flat_map(|r| r.to_lines().lines().map(String::from).collect::<Vec<_>>())
             .collect(),
         sources: new.sources.clone(),
+        hosts: new.hosts.clone(),
+        told: recorder.seal(new.told).map_err(wrong)?,
     };
     recorder.write(&Record::Begun(Box::new(begun)), Sync::Later).map_err(wrong)?;
     Ok(Open { recorder, past: None, held })
@@ -198,7 +206,9 @@ pub fn reopen(store: &Store, run: Stored, back: bool, identities: &Identities) -
     }
     let (held, journal) = store.hold(&run)?;
     let seal = seal_of(&run, identities)?;
-    Ok(Open { recorder: Recorder::new(run.id.clone(), journal, Some(seal)), past: Some(run.history), held })
+    let begun = run.history.begun.as_deref();
+    let recorder = Recorder::new(run.id.clone(), journal, Some(seal)).audited(store.audit(), begun);
+    Ok(Open { recorder, past: Some(run.history), held })
 }
 
 /// What opens the values of a run.

@@ -4,15 +4,17 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use crate::report::{Format, Paint, Screen, Settings};
+use crate::run::audit::{Line, What};
 use crate::run::history::{History, State};
 use crate::run::journal::{End, Sync};
 use crate::run::record::{Record, Status};
 use crate::run::recorder::{Recorder, now};
-use crate::run::store::{Store, Stored};
+use crate::run::store::{NOTE, Store, Stored};
 use crate::secret::Error;
 use crate::source::Diagnostics;
 
 use super::Command;
+use super::audit;
 use super::run_log::RunFlags;
 use super::setup::{self, Outputs};
 
@@ -53,14 +55,26 @@ enum Action {
         /// All but so many of the newest
         #[arg(long, value_name = "NUMBER")]
         keep: Option<usize>,
+        #[command(flatten)]
+        flags: RunFlags,
     },
+    /// Who changed what, when and why, over all runs
+    Audit {
+        /// Only what happened since this day (2026-11-26), or moment
+        #[arg(long, value_name = "DATE")]
+        since: Option<String>,
+    },
+    /// Whether the audit trail and the journals are as they were written
+    Verify,
 }
 
 impl Command for Runs {
     fn run(self) -> u8 {
         let outputs = Outputs::new(Format::Text, Settings::default());
         match self.act(&outputs.screen) {
-            Ok(()) => 0,
+            Ok(true) => 0,
+            // What is wrong was told.
+            Ok(false) => 1,
             Err(problems) => {
                 outputs.problems(problems);
                 1
@@ -70,20 +84,28 @@ impl Command for Runs {
 }
 
 impl Runs {
-    fn act(&self, screen: &Screen) -> Result<(), Diagnostics> {
+    fn act(&self, screen: &Screen) -> Result<bool, Diagnostics> {
         let wrong = |e: Error| setup::problem("run", &e);
-        let store = self.flags.store(&setup::cwd()?);
+        let flags = match &self.action {
+            Some(Action::Abandon { flags, .. } | Action::Prune { flags, .. }) => flags,
+            _ => &self.flags,
+        };
+        let store = flags.store(&setup::cwd()?);
         match &self.action {
             None | Some(Action::List) => self.list(&store, screen),
             Some(Action::Show { id }) => show(&store.find(id).map_err(wrong)?, screen),
             Some(Action::Abandon { id, flags }) => {
                 abandon(&store, id, flags, screen).map_err(wrong)?;
             }
-            Some(Action::Prune { older_than, keep }) => {
-                prune(&store, *older_than, *keep, screen).map_err(wrong)?
+            Some(Action::Prune { older_than, keep, flags }) => {
+                prune(&store, *older_than, *keep, flags, screen).map_err(wrong)?
             }
+            Some(Action::Audit { since }) => {
+                audit::show(&store, since.as_deref(), self.json, screen).map_err(wrong)?;
+            }
+            Some(Action::Verify) => return audit::check(&store, self.json, screen).map_err(wrong),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn list(&self, store: &Store, screen: &Screen) {
@@ -177,6 +199,10 @@ fn show(run: &Stored, screen: &Screen) {
             if begun.recipients.is_empty() { "nobody".into() } else { begun.recipients.join(", ") }
         ));
     }
+    let note = run.folder.join(NOTE);
+    if note.is_file() {
+        say(&format!("note       {}", note.display()));
+    }
     if let Some((at, by, reason)) = &history.abandoned {
         say(&format!("abandoned  {at} by {by}: {reason}"));
     }
@@ -253,14 +279,21 @@ fn abandon(store: &Store, id: &str, flags: &RunFlags, screen: &Screen) -> Result
         return Err(Error::refused(format!("run {id} is not unfinished: it is {}", run.word())));
     }
     let (_held, journal) = store.hold(&run)?;
-    let recorder = Recorder::new(id.clone(), journal, None);
+    let begun = run.history.begun.as_deref();
+    let recorder = Recorder::new(id.clone(), journal, None).audited(store.audit(), begun);
     recorder.write(&Record::Abandoned { at: now(), by: flags.actor(), reason }, Sync::Now)?;
     screen.line(Paint::Plain, &format!("abandoned: {id}. What it changed stays as it is."));
     Ok(())
 }
 
 /// Removes runs of which nothing is open any more.
-fn prune(store: &Store, older_than: Option<u32>, keep: Option<usize>, screen: &Screen) -> Result<(), Error> {
+fn prune(
+    store: &Store,
+    older_than: Option<u32>,
+    keep: Option<usize>,
+    flags: &RunFlags,
+    screen: &Screen,
+) -> Result<(), Error> {
     if older_than.is_none() && keep.is_none() {
         return Err(Error::refused("say which runs: --older-than DAYS, --keep NUMBER, or both"));
     }
@@ -276,6 +309,7 @@ fn prune(store: &Store, older_than: Option<u32>, keep: Option<usize>, screen: &S
         let settled = matches!(run.state(), State::Finished | State::RolledBack | State::Abandoned)
             || (run.state() == State::Failed && !run.history.is_open());
         if settled && !run.alive && is_old(&run.history) {
+            audit_pruned(store, run, flags)?;
             store.remove(run)?;
             removed += 1;
         }
@@ -284,8 +318,29 @@ fn prune(store: &Store, older_than: Option<u32>, keep: Option<usize>, screen: &S
     Ok(())
 }
 
+/// The trail goes on telling of a run that is away.
+fn audit_pruned(store: &Store, run: &Stored, flags: &RunFlags) -> Result<(), Error> {
+    let begun = run.history.begun.as_ref();
+    let line = Line {
+        at: now(),
+        what: What::Pruned,
+        run: run.id.clone(),
+        by: flags.actor(),
+        reason: flags.reason.clone(),
+        playbooks: begun.map(|b| b.playbooks.clone()).unwrap_or_default(),
+        inventory: begun.map(|b| b.inventory.clone()).unwrap_or_default(),
+        hosts: run.history.hosts.clone(),
+        changed: Default::default(),
+        taken_back: 0,
+        ending: None,
+        journal: None,
+    };
+    let audit = store.audit();
+    audit.append(&line).map(drop).map_err(|e| Error::io("write", audit.path(), &e))
+}
+
 /// Columns as wide as their widest cell, two spaces apart.
-fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     use unicode_width::UnicodeWidthStr;
     let widths: Vec<usize> = (0..N).map(|c| rows.iter().map(|r| r[c].width()).max().unwrap_or(0)).collect();
     rows.iter()

@@ -28,7 +28,7 @@ pub struct Session {
     pub options: Options,
     pub variables: Arc<Variables>,
     pub playbooks: Vec<(PathBuf, Playbook)>,
-    templar: Arc<Templar>,
+    pub templar: Arc<Templar>,
     pub loader: Arc<Loader>,
     vault: Vault,
     pub opened: Opened,
@@ -265,17 +265,16 @@ impl Session {
             engine.locks.release(Some(&log.recorder), ending == Ending::Fine).await;
         }
         connections.close().await;
+        if engine.log.is_some() {
+            outputs.sink.send(Event::RunEnded { ending: (!stopped).then(|| ended(ending)) });
+        }
         Ok(if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() })
     }
 }
 
 /// Writes how the run ended, and tells how to go on from there.
 fn tell_end(log: &Log, ending: Ending, outputs: &Outputs) {
-    let ended = match ending {
-        Ending::Fine => Ended::Fine,
-        Ending::Interrupted => Ended::Interrupted,
-        Ending::Failed | Ending::Unreachable | Ending::Error => Ended::Failed,
-    };
+    let ended = ended(ending);
     // Refused before it could go on: it is as it was.
     let as_it_was = ending == Ending::Error && log.resumed;
     if !as_it_was && let Err(why) = log.ended(ended) {
@@ -289,6 +288,14 @@ fn tell_end(log: &Log, ending: Ending, outputs: &Outputs) {
             let other = "If a server refuses the secret itself, `resume --new-secrets` makes another one.";
             outputs.screen.error_line(Paint::Warning, other);
         }
+    }
+}
+
+fn ended(ending: Ending) -> Ended {
+    match ending {
+        Ending::Fine => Ended::Fine,
+        Ending::Interrupted => Ended::Interrupted,
+        Ending::Failed | Ending::Unreachable | Ending::Error => Ended::Failed,
     }
 }
 

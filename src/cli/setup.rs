@@ -144,6 +144,7 @@ pub struct Outputs {
     pub redactor: Arc<Redactor>,
     pub screen: Arc<Screen>,
     pub sink: Arc<dyn Sink>,
+    pub reporters: Arc<Reporters>,
 }
 
 impl Outputs {
@@ -156,8 +157,8 @@ impl Outputs {
         let redactor = Arc::new(Redactor::new());
         let screen = Arc::new(Screen::standard(redactor.clone()));
         hide_panics(screen.clone());
-        let sink = Arc::new(Reporters::new(screen.clone(), vec![reporter(format, settings)]));
-        Outputs { redactor, screen, sink }
+        let reporters = Arc::new(Reporters::new(screen.clone(), vec![reporter(format, settings)]));
+        Outputs { redactor, screen, sink: reporters.clone(), reporters }
     }
 
     /// Shows everything that was found.

@@ -3,8 +3,11 @@
 //! Every byte goes through [`Screen`], and so through the Redactor.
 
 mod diff;
+pub mod facts;
+pub mod hooks;
 mod json;
 mod minimal;
+mod note;
 mod screen;
 mod terminal;
 
@@ -13,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use crate::engine::event::{Event, Sink};
 
 pub use diff::unified;
+pub use note::Note;
 pub use screen::{Paint, Screen};
 
 /// Consumes the Events of a run, in order.
@@ -62,6 +66,11 @@ pub struct Reporters {
 impl Reporters {
     pub fn new(screen: Arc<Screen>, reporters: Vec<Box<dyn Reporter>>) -> Reporters {
         Reporters { screen, reporters: Mutex::new(reporters) }
+    }
+
+    /// One more from now on: of a run that keeps a journal.
+    pub fn add(&self, reporter: Box<dyn Reporter>) {
+        self.reporters.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(reporter);
     }
 }
 

@@ -21,6 +21,8 @@ pub struct History {
     pub abandoned: Option<(String, String, String)>,
     /// Somebody began to go back.
     pub going_back: bool,
+    /// Who began it, or went on last.
+    pub by: String,
     /// When the last record that tells a time was written.
     pub last_at: String,
     /// What could not be taken back: label and why.
@@ -79,6 +81,7 @@ impl History {
         match record {
             Record::Begun(begun) => {
                 self.last_at = begun.at.clone();
+                self.by = begun.by.clone();
                 self.begun = Some(begun);
             }
             Record::Answered { name, value } => {
@@ -121,8 +124,9 @@ impl History {
                 self.undone.retain(|(h, b, _)| !(*h == host && *b == below));
                 self.undone.push((host, below, true));
             }
-            Record::Continued { at, back, .. } => {
+            Record::Continued { at, by, back } => {
                 self.last_at = at;
+                self.by = by;
                 self.going_back = back;
                 if !back {
                     self.forget_undone();
@@ -135,6 +139,7 @@ impl History {
                 self.last_at = at;
                 self.ending = Some(ending);
             }
+            Record::Audited { .. } => {}
             Record::Abandoned { at, by, reason } => {
                 self.last_at = at.clone();
                 self.abandoned = Some((at, by, reason));

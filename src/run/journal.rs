@@ -81,6 +81,16 @@ impl Journal {
         Ok(Journal { file, sum: read.sum.clone() })
     }
 
+    /// Goes on at the end of a file that is there, after a line with this sum.
+    pub(super) fn at_end_of(file: File, sum: String) -> Journal {
+        Journal { file, sum }
+    }
+
+    /// Of the last line.
+    pub fn sum(&self) -> &str {
+        &self.sum
+    }
+
     /// All of it, as it is in the file.
     ///
     /// # Errors
@@ -133,15 +143,9 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], run: &str) -> Journaled<R> {
     read
 }
 
-fn read_line<R: DeserializeOwned>(line: &[u8], before: &str) -> Result<(R, String), String> {
+pub(super) fn read_line<R: DeserializeOwned>(line: &[u8], before: &str) -> Result<(R, String), String> {
     let text = std::str::from_utf8(line).map_err(|_| "it isn't text".to_string())?;
-    let parts = || {
-        let rest = text.strip_prefix(BEFORE_SUM)?;
-        let (sum, rest) = rest.split_at_checked(SUM_LENGTH)?;
-        let record = rest.strip_prefix(BEFORE_RECORD)?.strip_suffix('}')?;
-        Some((sum, record))
-    };
-    let (sum, record) = parts().ok_or("it isn't a line of a journal")?;
+    let (sum, record) = parts(text).ok_or("it isn't a line of a journal")?;
     if sum != next_sum(before, record) {
         return Err(
             "its checksum is wrong: it was changed, lines before it are gone, or it is from another run"
@@ -153,7 +157,26 @@ fn read_line<R: DeserializeOwned>(line: &[u8], before: &str) -> Result<(R, Strin
     Ok((parsed, sum.to_string()))
 }
 
-fn first_sum(run: &str) -> String {
+fn parts(line: &str) -> Option<(&str, &str)> {
+    let rest = line.strip_prefix(BEFORE_SUM)?;
+    let (sum, rest) = rest.split_at_checked(SUM_LENGTH)?;
+    let record = rest.strip_prefix(BEFORE_RECORD)?.strip_suffix('}')?;
+    Some((sum, record))
+}
+
+/// The sum as it stands in a line, believed or not; of what is no line one of its own.
+pub(super) fn sum_of(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    parts(&text).map_or_else(|| half_sha256(&[&text]), |(sum, _)| sum.to_string())
+}
+
+/// The record as it stands in a line, believed or not.
+pub(super) fn record_of<R: DeserializeOwned>(line: &[u8]) -> Option<R> {
+    let (_, record) = parts(std::str::from_utf8(line).ok()?)?;
+    serde_json::from_str(record).ok()
+}
+
+pub(super) fn first_sum(run: &str) -> String {
     half_sha256(&["run ", run])
 }
 

@@ -52,6 +52,8 @@ pub enum Record {
     Ended { at: String, ending: Ended },
     /// Somebody decided that it stays as it is.
     Abandoned { at: String, by: String, reason: String },
+    /// How far the audit trail went when it was told of the record before.
+    Audited { lines: u64, sum: String },
 }
 
 /// How the program came to its end.
@@ -87,6 +89,12 @@ pub struct Begun {
     pub recipients: Vec<String>,
     /// What was read: file and SHA-256.
     pub sources: BTreeMap<String, String>,
+    /// Hosts that its plays name.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Who else is told of it: folders of notes and hooks.
+    #[serde(default)]
+    pub told: Option<Sealed>,
 }
 
 /// Which Step of a run.

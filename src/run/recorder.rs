@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::secret::Error;
 
+use super::audit::{Audit, Auditing};
 use super::journal::{Journal, Sync};
-use super::record::Record;
+use super::record::{Begun, Record};
 use super::seal::{Seal, Sealed};
 
 /// Told of each line, once it is in the file; first of all that is there.
@@ -18,16 +19,30 @@ pub struct Recorder {
     pub run: String,
     writing: Mutex<Writing>,
     seal: Option<Seal>,
+    /// Why somebody goes on with it, or back.
+    pub reason: Option<String>,
 }
 
 struct Writing {
     journal: Journal,
+    auditing: Option<Auditing>,
     mirrors: Vec<Mirror>,
 }
 
 impl Recorder {
     pub fn new(run: String, journal: Journal, seal: Option<Seal>) -> Recorder {
-        Recorder { run, writing: Mutex::new(Writing { journal, mirrors: Vec::new() }), seal }
+        Recorder {
+            run,
+            writing: Mutex::new(Writing { journal, auditing: None, mirrors: Vec::new() }),
+            seal,
+            reason: None,
+        }
+    }
+
+    /// From now on the audit trail is told. `begun`: of a run that is gone on with.
+    pub fn audited(self, audit: Audit, begun: Option<&Begun>) -> Recorder {
+        self.writing().auditing = Some(Auditing::new(audit, begun.cloned()));
+        self
     }
 
     /// From now on `mirror` gets everything.
@@ -57,6 +72,15 @@ impl Recorder {
             .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
         })?;
         writing.mirrors.iter().for_each(|mirror| mirror(&line));
+        let Writing { journal, auditing: Some(auditing), mirrors } = &mut *writing else { return Ok(()) };
+        let Some(line) = auditing.line(record, self.reason.as_ref()) else { return Ok(()) };
+        let audited = auditing.write(line, journal.sum());
+        let noted = audited.and_then(|audited| journal.append(&audited, sync)).map_err(|e| {
+            let what = format!("the audit trail can't be told of run {}: {e}", self.run);
+            Error::new(crate::secret::ErrorKind::Io, what)
+                .help("make it writable; nothing more is begun without it")
+        })?;
+        mirrors.iter().for_each(|mirror| mirror(&noted));
         Ok(())
     }
 

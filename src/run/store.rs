@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secret::Error;
 
+use super::audit::Audit;
 use super::history::{History, State};
 use super::journal::{self, End, Journal, Journaled};
 use super::record::Record;
@@ -14,7 +15,12 @@ use super::record::Record;
 /// The folder of a project that is the program's own.
 pub const PROJECT_FOLDER: &str = ".seqn-play";
 
+/// The note for people, in the folder of a run.
+pub const NOTE: &str = "note.md";
+
 const JOURNAL: &str = "journal";
+/// There where the journal came from a host: the run began on another machine.
+const TAKEN_IN: &str = "taken-in";
 /// Locked while the program of a run is alive.
 const ALIVE: &str = "alive";
 
@@ -22,6 +28,7 @@ const ALIVE: &str = "alive";
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    audit: PathBuf,
 }
 
 /// A run on disk.
@@ -33,6 +40,8 @@ pub struct Stored {
     pub end: End,
     /// Its program is running now.
     pub alive: bool,
+    /// It began on another machine.
+    pub taken_in: bool,
 }
 
 /// A run that this program holds: nobody else goes on with it meanwhile.
@@ -46,20 +55,24 @@ pub struct Held {
 impl Store {
     /// In `given`, else in the nearest `.seqn-play` from `cwd` upwards, else in `cwd`'s.
     pub fn of(cwd: &Path, given: Option<&Path>) -> Store {
-        let folder = match given {
-            Some(given) => cwd.join(given),
-            None => cwd
-                .ancestors()
-                .map(|dir| dir.join(PROJECT_FOLDER))
-                .find(|own| own.is_dir())
-                .unwrap_or_else(|| cwd.join(PROJECT_FOLDER))
-                .join("runs"),
-        };
-        Store { folder }
+        match given {
+            // What is beside it is not ours.
+            Some(given) => Store { folder: cwd.join(given), audit: cwd.join(given).join("audit") },
+            None => {
+                let own = cwd.ancestors().map(|dir| dir.join(PROJECT_FOLDER)).find(|own| own.is_dir());
+                let own = own.unwrap_or_else(|| cwd.join(PROJECT_FOLDER));
+                Store { folder: own.join("runs"), audit: own.join("audit") }
+            }
+        }
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The audit trail over all of them.
+    pub fn audit(&self) -> Audit {
+        Audit::at(self.audit.clone())
     }
 
     /// A new run, held, with its empty journal.
@@ -130,8 +143,9 @@ impl Store {
     pub fn load(&self, id: &str) -> Result<Stored, Error> {
         let folder = self.folder.join(id);
         let read = read(&folder, id)?;
-        let alive = is_alive(&folder);
-        Ok(Stored { id: id.to_string(), folder, history: History::of(read.records), end: read.end, alive })
+        let (alive, taken_in) = (is_alive(&folder), folder.join(TAKEN_IN).exists());
+        let history = History::of(read.records);
+        Ok(Stored { id: id.to_string(), folder, history, end: read.end, alive, taken_in })
     }
 
     /// # Errors
@@ -152,6 +166,9 @@ impl Store {
         let path = folder.join(JOURNAL);
         if std::fs::metadata(&path).is_ok_and(|known| known.len() >= bytes.len() as u64) {
             return self.load(id);
+        }
+        if !path.exists() {
+            std::fs::write(folder.join(TAKEN_IN), "").map_err(wrong)?;
         }
         let mut file = OpenOptions::new()
             .write(true)
@@ -188,6 +205,15 @@ impl Store {
 }
 
 impl Stored {
+    /// The journal as it stands.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn bytes(&self) -> Result<Vec<u8>, Error> {
+        let path = self.folder.join(JOURNAL);
+        std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))
+    }
+
     pub fn state(&self) -> State {
         self.history.state()
     }
