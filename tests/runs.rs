@@ -323,7 +323,15 @@ fn a_pipe_gets_no_colour_and_json_is_a_line_an_event() {
     let names: Vec<&str> = events.iter().filter_map(|e| e["event"].as_str()).collect();
     assert_eq!(
         names,
-        ["run_started", "play_started", "task_started", "instance_started", "instance_done", "recap"]
+        [
+            "run_started",
+            "play_started",
+            "task_started",
+            "instance_started",
+            "instance_done",
+            "recap",
+            "run_ended"
+        ]
     );
     assert_eq!(events[4]["result"]["msg"], "hi");
 }

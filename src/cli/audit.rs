@@ -55,7 +55,9 @@ pub fn check(store: &Store, as_json: bool, screen: &Screen) -> Result<bool, Erro
         return Ok(whole);
     }
     verified.wrong.iter().for_each(|wrong| screen.error_line(Paint::Failed, wrong));
-    let of = format!("{} lines of the audit trail, {} journals", verified.lines, verified.runs);
+    let many = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let of =
+        format!("{} of the audit trail, {}", many(verified.lines, "line"), many(verified.runs, "journal"));
     match whole {
         true => screen.line(Paint::Ok, &format!("Whole: {of}.")),
         false => screen.error_line(

@@ -81,8 +81,8 @@ fn cut_journal(trail: &Trail, run: &Stored, sums: &BTreeSet<String>, wrong: &mut
     if matches!(run.end, End::Damaged { .. }) {
         return;
     }
-    let lines = trail.lines.iter().flatten().filter(|line| line.run == run.id);
-    let lost = lines.filter(|line| line.journal.as_ref().is_some_and(|sum| !sums.contains(sum))).last();
+    let mut lines = trail.lines.iter().flatten().filter(|line| line.run == run.id);
+    let lost = lines.rfind(|line| line.journal.as_ref().is_some_and(|sum| !sums.contains(sum)));
     if let Some(line) = lost {
         wrong.push(format!(
             "the journal of run {} was cut off or replaced: what it held at {} is not in it",

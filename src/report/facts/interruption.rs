@@ -3,7 +3,7 @@
 //! An interruption of a host begins with the first Step that makes a service go away (stop, restart,
 //! recreate) and ends with the first check of health after it that is well: `uri`, `wait_for`,
 //! `wait_for_connection`, or `postgresql_login` that is let in. The next such Step begins another.
-//! What a `command` restarts is not known as that.
+//! A command of a handler counts as such a Step; what one of another task restarts is not known.
 
 use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};

@@ -79,11 +79,9 @@ fn outcome(facts: &Facts) -> &'static str {
 
 fn failures(text: &mut String, facts: &Facts) {
     let (ignored, stand): (Vec<_>, Vec<_>) = facts.failures.iter().partition(|f| f.ignored);
-    if stand.is_empty() {
-        if facts.how == Some(How::Failed) && !facts.problems.is_empty() {
-            text.push_str("\n### What failed\n\n");
-            facts.problems.iter().for_each(|p| text.push_str(&block("", p)));
-        }
+    if stand.is_empty() && facts.how == Some(How::Failed) && !facts.problems.is_empty() {
+        text.push_str("\n### What failed\n\n");
+        facts.problems.iter().for_each(|p| text.push_str(&block("", p)));
     }
     for (title, failures) in [("What failed", stand), ("Failures that the playbook ignores", ignored)] {
         if !failures.is_empty() {
@@ -197,11 +195,9 @@ fn interruptions(text: &mut String, facts: &Facts) {
     for gap in &facts.interruptions {
         let began = format!("- {}: from {} ({})", plain(&gap.host), clock(&gap.from), code(&gap.step));
         match (&gap.to, gap.seconds, &gap.seen_by) {
-            (Some(to), Some(seconds), Some(seen)) => text.push_str(&format!(
-                "{began} to {} ({}): at most {seconds:.1} s\n",
-                clock(to),
-                plain(seen)
-            )),
+            (Some(to), Some(seconds), Some(seen)) => {
+                text.push_str(&format!("{began} to {} ({}): {seconds:.1} s\n", clock(to), plain(seen)))
+            }
             _ => text
                 .push_str(&format!("{began}; no check of health came after it, so its end is not known\n")),
         }
@@ -264,11 +260,16 @@ fn place(task: &str, host: &str, item: Option<&str>) -> String {
 /// Text that means nothing to Markdown.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '<' | '[' | ']' | '|' | '#') {
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        // Within a word an underscore is one.
+        let in_word = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+        if matches!(c, '\\' | '`' | '*' | '<' | '[' | ']' | '#') || (c == '_' && !in_word) {
             out.push('\\');
         }
         out.push(c);
+        before = c;
     }
     out
 }
@@ -323,7 +324,10 @@ mod tests {
 
     #[test]
     fn nothing_of_a_value_is_markdown() {
-        assert_eq!(plain("a_b *c* <d> [e](f) `g` #h"), "a\\_b \\*c\\* \\<d> \\[e\\](f) \\`g\\` \\#h");
+        assert_eq!(
+            plain("a_b _x_ *c* <d> [e](f) `g` #h"),
+            "a_b \\_x\\_ \\*c\\* \\<d> \\[e\\](f) \\`g\\` \\#h"
+        );
         assert_eq!(code("x"), "`x`");
         assert_eq!(code("a `b` c"), "``a `b` c``");
         assert_eq!(code("`b`"), "`` `b` ``");
