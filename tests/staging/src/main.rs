@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use staging::{KindChoice, Place, Raised};
 
 /// The disposable staging VPS: sshd, Docker Compose, two Postgres servers, age and gpg.
@@ -34,6 +34,13 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Kill the SSH server of a sandbox and all that it runs, or start it again
+    Sshd {
+        #[arg(value_enum)]
+        what: Sshd,
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Print the path of Compose v2, which is fetched from Debian where it is not there yet
     Compose,
     /// Remove the cached images and files that the next `up` would reuse
@@ -45,6 +52,12 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Sshd {
+    Kill,
+    Start,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +75,10 @@ fn run(command: Command) -> Result<()> {
         Command::Up { dir, kind } => print(&staging::up(&Place::new(&dir)?, kind)?),
         Command::Down { dir } => staging::down(&Place::new(&dir)?),
         Command::Info { dir } => print(&Raised::load(&Place::new(&dir)?)?),
+        Command::Sshd { what, dir } => match what {
+            Sshd::Kill => staging::sandbox::sshd::kill(&Place::new(&dir)?),
+            Sshd::Start => staging::sandbox::sshd::start(&Place::new(&dir)?),
+        },
         Command::Compose => {
             writeln!(io::stdout(), "{}", staging::docker::compose()?.file.display())?;
             Ok(())

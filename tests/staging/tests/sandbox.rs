@@ -135,6 +135,7 @@ fn a_vps_is_raised_worked_on_and_taken_down() {
     compose(&one);
     backups(&one, scratch.path());
     rotation(&one);
+    ssh_server(&one, &first);
 
     // What was done to one is nothing to the other.
     good(two.ssh().arg(format!("curl -fsS -m 5 {}/healthz", two.api_url)));
@@ -412,6 +413,34 @@ fn rotation(raised: &Raised) {
     good(&mut on(raised, "docker compose up -d --force-recreate --wait silver-postgres"));
     assert_ne!(id("silver-postgres"), database);
     good(&mut on(raised, recreate));
+}
+
+/// Killed, it leaves what a session began, and comes up again as it was.
+fn ssh_server(raised: &Raised, dir: &Path) {
+    let sshd = |what: &str| {
+        let mut command = Command::new(STAGING);
+        command.args(["sshd", what, "--dir"]).arg(dir);
+        command
+    };
+    let mut session = on(raised, "echo begun >begun; sleep 1; echo done >done").spawn().unwrap();
+    let made = |name: &str| {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !raised.project_dir.join(name).exists() {
+            assert!(Instant::now() < until, "{name}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    made("begun");
+    good(&mut sshd("kill"));
+    assert!(!session.wait().unwrap().success());
+    bad(255, &mut on(raised, "true"));
+    made("done");
+    bad(1, &mut sshd("kill"));
+    for _ in 0..2 {
+        good(&mut sshd("start"));
+        good(&mut on(raised, "docker compose up --detach --wait"));
+    }
+    good(&mut on(raised, "rm begun done"));
 }
 
 #[test]

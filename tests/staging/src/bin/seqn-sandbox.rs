@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use staging::sandbox::docker::{self, Failure, supervise};
 use staging::sandbox::machine::Machine;
 use staging::sandbox::postgres::TOOLS;
-use staging::sandbox::{client, serve_ssh, sudo};
+use staging::sandbox::{client, sshd, sudo};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -53,7 +53,7 @@ fn run(name: &str, words: Vec<String>) -> Result<u8, Failure> {
 fn daemon(words: &[String]) -> Result<u8> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["sshd", dir] => serve_ssh(Path::new(dir))?,
+        ["sshd", dir] => sshd::serve(Path::new(dir))?,
         ["supervise", dir, id] => supervise::run(Machine::load(Path::new(dir))?, id)?,
         _ => bail!("this program is started by `staging up --kind sandbox`"),
     }

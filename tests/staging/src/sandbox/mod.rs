@@ -10,26 +10,24 @@ pub mod machine;
 pub mod postgres;
 pub mod process;
 mod ssh;
+pub mod sshd;
 pub mod sudo;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use russh::keys::ssh_key::LineEnding;
-use serde::{Deserialize, Serialize};
 
 use self::docker::container::Container;
 use self::machine::{Machine, POSTGRES_IMAGE, SERVICES_IMAGE};
 use self::postgres::{Postgres, TOOLS, free_shared_memory, is_our_dir};
-use self::process::{MARK, Process, marked, start_daemon, tell_starter};
+use self::process::{MARK, Process, marked};
 pub use self::ssh::{Faults, SshConfig, SshServer, generate_key, known_hosts_line};
 use crate::docker::ensure_programs;
-use crate::place::{Place, make_dir, write_private};
+use crate::place::{Place, make_dir};
 use crate::ports::Ports;
 use crate::project::{LOGIN_USER, Project, Secrets, random};
 use crate::raised::{Kind, Raised};
@@ -37,28 +35,6 @@ use crate::system::run;
 use crate::timed;
 
 const USER: &str = "ops";
-
-/// Whoever listens here holds the loopback network.
-const NETWORK_CLAIM: u16 = 65_000;
-
-/// What the SSH daemon serves; it reads this at its start.
-#[derive(Serialize, Deserialize)]
-struct Sshd {
-    port: u16,
-    password: String,
-    host_key: PathBuf,
-    authorized_keys: PathBuf,
-    home: PathBuf,
-    environment: Vec<(String, String)>,
-}
-
-/// What the SSH daemon says when it serves.
-#[derive(Serialize, Deserialize)]
-struct Serving {
-    port: u16,
-    /// Three bytes of a loopback network that no other sandbox has.
-    network: String,
-}
 
 pub fn up(place: &Place) -> Result<Raised> {
     ensure_programs(&[("ssh", "openssh-client"), ("age", "age"), ("age-keygen", "age"), ("curl", "curl")])?;
@@ -80,7 +56,7 @@ pub fn up(place: &Place) -> Result<Raised> {
     install_programs(&machine)?;
 
     let private_key = place.operator().join("id_ed25519");
-    let ssh = timed("sshd", || start_sshd(place, &machine, &sudo_password, &private_key, ports.next()?))?;
+    let ssh = timed("sshd", || sshd::raise(place, &machine, &sudo_password, &private_key, ports.next()?))?;
     machine.network = ssh.network;
     machine.save()?;
 
@@ -192,103 +168,6 @@ fn sibling(name: &str) -> Result<PathBuf> {
         Some(dir) => Ok(dir.join(name)),
         None => bail!("{name} is not beside {}; build the whole package", exe.display()),
     }
-}
-
-fn start_sshd(
-    place: &Place,
-    machine: &Machine,
-    password: &str,
-    private_key: &Path,
-    port: u16,
-) -> Result<Serving> {
-    let home = place.disk().join("home").join(USER);
-    make_dir(&home, 0o755)?;
-    let host_key = generate_key()?;
-    let own_key = generate_key()?;
-    let host_key_file = machine.dir.join("ssh_host_ed25519_key");
-    let authorized_keys = machine.dir.join("authorized_keys");
-    write_private(&host_key_file, &host_key.to_openssh(LineEnding::LF)?)?;
-    write_private(private_key, &own_key.to_openssh(LineEnding::LF)?)?;
-    let public = own_key.public_key().to_openssh()? + "\n";
-    write_private(&private_key.with_extension("pub"), &public)?;
-    write_private(&authorized_keys, &public)?;
-
-    let path =
-        format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", machine.bin().display());
-    let mut environment = vec![("PATH".to_owned(), path), (MARK.to_owned(), machine.name.clone())];
-    // Where the prepared Postgres directories are kept, which needn't follow from HOME.
-    let cache = crate::place::cache_dir()?;
-    if let Some(cache) = cache.parent() {
-        environment.push(("XDG_CACHE_HOME".to_owned(), cache.display().to_string()));
-    }
-    let sshd = Sshd {
-        port,
-        password: password.to_owned(),
-        host_key: host_key_file,
-        authorized_keys,
-        home,
-        environment,
-    };
-    write_private(&sshd_record(&machine.dir), &serde_json::to_string(&sshd)?)?;
-    let mut command = Command::new(machine.program());
-    command.env(MARK, &machine.name).arg("sshd").arg(&machine.dir);
-    let ready = start_daemon(command, &machine.dir.join("sshd.log"))?.ready();
-    let serving: Serving = serde_json::from_str(&ready.context("the SSH server does not start")?)?;
-    let line = known_hosts_line(serving.port, host_key.public_key());
-    write_private(&place.operator().join("known_hosts"), &line)?;
-    Ok(serving)
-}
-
-fn sshd_record(dir: &Path) -> PathBuf {
-    dir.join("sshd.json")
-}
-
-/// The SSH daemon's process: serves until it is ended.
-pub fn serve_ssh(dir: &Path) -> Result<()> {
-    let start = || -> Result<(SshServer, TcpListener, Serving)> {
-        let sshd: Sshd = serde_json::from_str(&fs::read_to_string(sshd_record(dir))?)?;
-        let (claim, network) = claim_network()?;
-        let keys = fs::read_to_string(&sshd.authorized_keys)?;
-        let keys = keys.lines().map(russh::keys::PublicKey::from_openssh);
-        let server = SshServer::start(SshConfig {
-            port: sshd.port,
-            password: Some(sshd.password),
-            authorized_keys: keys.collect::<Result<_, _>>()?,
-            host_key: Some(russh::keys::load_secret_key(&sshd.host_key, None)?),
-            environment: sshd.environment,
-            ..SshConfig::new(USER, sshd.home)
-        })?;
-        let port = server.port();
-        Ok((server, claim, Serving { port, network }))
-    };
-    match start() {
-        Ok((_server, _claim, serving)) => {
-            tell_starter(&format!("ok {}", serde_json::to_string(&serving)?));
-            loop {
-                std::thread::park();
-            }
-        }
-        Err(error) => {
-            tell_starter(&format!("{error:#}"));
-            Err(error)
-        }
-    }
-}
-
-/// Takes a loopback network that no other sandbox has, for as long as the listener lives.
-fn claim_network() -> Result<(TcpListener, String)> {
-    for _ in 0..200 {
-        let letters = random(2)?.into_bytes();
-        let (Some(a), Some(b)) = (letters.first(), letters.get(1)) else {
-            continue;
-        };
-        // Letters and digits: 62 × 62 networks in 127.48.0.0 to 127.122.255.255.
-        let address = Ipv4Addr::new(127, *a, *b, 1);
-        if let Ok(claim) = TcpListener::bind((address, NETWORK_CLAIM)) {
-            return Ok((claim, format!("127.{a}.{b}")));
-        }
-    }
-    bail!("no loopback network is free")
 }
 
 fn start_services(raised: &Raised) -> Result<()> {

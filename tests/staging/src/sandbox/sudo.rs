@@ -9,11 +9,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::USER;
 use super::docker::Failure;
 use super::docker::args::{Args, Flag};
 use super::machine::Machine;
 use super::process::MARK;
-use super::{Sshd, USER, sshd_record};
+use super::sshd::{Sshd, sshd_record};
 use crate::place::make_dir;
 
 const TRIES: usize = 3;
