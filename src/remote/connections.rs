@@ -11,13 +11,13 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::become_user::Become;
 use super::host::{Counter, Memory, ShellHost, Traffic, WorkShell};
+use super::lasting::Lasting;
 use super::lock::control::Control;
 use super::lock::files::HostFiles;
 use super::lock::lease::Held;
 use super::lock::{self, HostLock, LockRefused, LockRequest};
 use super::shell::{Channel, Shell};
 use super::shells::{Shells, UserRoute};
-use super::transports::{local, native, openssh};
 use super::{RemoteError, Stream, Target};
 use crate::source::Text;
 
@@ -121,6 +121,9 @@ pub trait Link: Send + Sync {
 
     /// A TCP stream from the host's side.
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
+
+    /// Whether nothing can come through any more.
+    async fn is_lost(&self) -> bool;
 
     async fn close(&self);
 }
@@ -258,12 +261,7 @@ impl Connections {
     }
 
     async fn connect(&self, name: &str, connection: &Connection) -> Result<Arc<Connected>, RemoteError> {
-        self.observer.tell(name, || format!("CONNECT {}", connection.place()));
-        let link: Arc<dyn Link> = match connection.transport {
-            TransportKind::Ssh => Arc::new(openssh::Master::start(connection).await?),
-            TransportKind::Native => Arc::new(native::Client::connect(connection).await?),
-            TransportKind::Local => Arc::new(local::Local),
-        };
+        let link: Arc<dyn Link> = Arc::new(Lasting::start(name, connection, self.observer.clone()).await?);
         let shells: Arc<Shells> = Arc::default();
         let route: Arc<dyn Route> =
             Arc::new(UserRoute { link: link.clone(), become_: None, shells: shells.clone() });

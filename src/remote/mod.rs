@@ -9,6 +9,7 @@ pub mod effect;
 pub mod fetch;
 pub mod host;
 pub mod http;
+mod lasting;
 pub mod lock;
 pub mod observation;
 mod overlay;

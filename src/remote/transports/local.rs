@@ -56,5 +56,9 @@ impl Link for Local {
         }
     }
 
+    async fn is_lost(&self) -> bool {
+        false
+    }
+
     async fn close(&self) {}
 }

@@ -379,6 +379,10 @@ impl Link for Client {
         }
     }
 
+    async fn is_lost(&self) -> bool {
+        self.handle.is_closed()
+    }
+
     async fn close(&self) {
         let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
         // A connection that is gone needs no goodbye.

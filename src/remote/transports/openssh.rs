@@ -20,6 +20,9 @@ use crate::remote::{RemoteError, RemoteErrorKind, Stream};
 /// How long to wait for what an ssh that ended still has to say.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long an ssh that answers no more may take to end.
+const ENDS: Duration = Duration::from_millis(200);
+
 /// A running master connection.
 pub struct Master {
     session: Arc<openssh::Session>,
@@ -295,6 +298,16 @@ impl Link for Master {
                 Ok(Box::new(Forwarded { joined, _child: child, _permit: permit }))
             }
         }
+    }
+
+    async fn is_lost(&self) -> bool {
+        // Its socket is closed a moment before it is known to have ended.
+        let ended = async {
+            while self.child.lock().await.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+        };
+        tokio::time::timeout(ENDS, ended).await.is_ok()
     }
 
     async fn close(&self) {
