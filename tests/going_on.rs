@@ -149,6 +149,52 @@ fn a_failed_task_is_tried_again_with_what_was_before() {
 }
 
 #[test]
+fn a_failed_command_is_run_again() {
+    let test = Test::new().tasks(
+        "
+- name: Count and look
+  shell: echo x >>DIR/count; test -e DIR/mended
+  register: it
+- name: After it
+  copy: {dest: DIR/after, content: '{{ it.rc }}'}
+",
+    );
+    go(&test, &["play.yml"]).code(2);
+    go(&test, &["resume", "last"]).code(2);
+    std::fs::write(test.path().join("mended"), "").unwrap();
+    go(&test, &["resume", "last"]).code(0);
+    holds(&test, "count", "x\nx\nx\n");
+    holds(&test, "after", "0");
+}
+
+#[test]
+fn what_a_failed_task_was_told_is_looked_at_again() {
+    let test = Test::new().file("level", "low").tasks(
+        "
+- name: Secret
+  set_fact: {secret: \"{{ lookup('password', '/dev/null length=30') }}\"}
+- name: One
+  copy: {dest: DIR/one, content: '{{ secret }}'}
+- name: Look
+  command: cat DIR/level
+  changed_when: false
+  register: level
+- name: Check
+  assert: {that: level.stdout == 'high'}
+- name: Two
+  copy: {dest: DIR/two, content: '{{ secret }}'}
+",
+    );
+    go(&test, &["play.yml"]).code(2);
+    go(&test, &["resume", "last"]).code(2);
+    std::fs::write(test.path().join("level"), "high").unwrap();
+    let one = std::fs::read_to_string(test.path().join("one")).unwrap();
+    go(&test, &["resume", "last"]).code(0);
+    holds(&test, "one", &one);
+    holds(&test, "two", &one);
+}
+
+#[test]
 fn other_secrets_can_be_made() {
     let test = Test::new().tasks(
         "
@@ -215,6 +261,21 @@ fn a_host_tells_what_became_of_a_cut_command() {
         holds(&test, "count", "x\n");
         holds(&test, "after", "True 0");
     }
+}
+
+#[test]
+fn a_command_that_was_cut_and_failed_is_run_again() {
+    let test = Test::new().file("hosts.yml", "all: {hosts: {box: {ansible_connection: local}}}\n").file(
+        "play.yml",
+        "- hosts: box\n  gather_facts: false\n  tasks:\n    - shell: echo x >>DIR/count; test -e DIR/mended\n",
+    );
+    killed(&test, &["-i", "hosts.yml", "play.yml"], "1:after-effect:kill");
+    // That it failed is known from the host.
+    go(&test, &["resume", "last"]).code(2);
+    holds(&test, "count", "x\n");
+    std::fs::write(test.path().join("mended"), "").unwrap();
+    go(&test, &["resume", "last"]).code(0);
+    holds(&test, "count", "x\nx\n");
 }
 
 #[test]

@@ -199,6 +199,11 @@ impl Applier<'_> {
         }
         // Whoever lost the connection doesn't know whether it happened.
         let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
+        if let (true, true, Some(log), Some(id)) = (self.keep_undo, maybe, log, &id) {
+            // It may go on there, and must be at its end before it is taken back. Where the host can't
+            // tell, taking it back meets the same difficulty and says so.
+            self.locks.became_of(log.target, &log.effect_id(id)).await.ok();
+        }
         if self.keep_undo && (applied.is_ok() || maybe) {
             let steps = id.into_iter().collect();
             done.applied.push(Applied { label: step.label.clone(), target: target.clone(), back, steps });
@@ -212,14 +217,10 @@ impl Applier<'_> {
             return Ok(Some(output));
         }
         log.check_unchanged(step)?;
-        match log.cut_at(step) {
-            Some(cut) if cut.intent.nature == Nature::Unobservable => {}
-            _ => return Ok(None),
-        }
-        let became = match log.cut_at(step) {
-            Some(cut) => self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?,
-            None => None,
+        let Some(cut) = log.cut_at(step).filter(|cut| cut.intent.nature == Nature::Unobservable) else {
+            return Ok(None);
         };
+        let became = self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?;
         let happened = match (&log.probe, log.log.at_cut) {
             (_, AtCut::Happened) => true,
             _ if became == Some(EffectState::NeverBegan) => false,
@@ -231,6 +232,7 @@ impl Applier<'_> {
             (None, AtCut::Ask) => match became {
                 // What it said is lost; how it ended is not.
                 Some(EffectState::Ended { status }) => {
+                    log.ended(&cut.intent.step, status)?;
                     return Ok(Some(Output { status, ..Output::default() }));
                 }
                 _ => self.ask_whether_happened(log, step).await?,
@@ -274,20 +276,7 @@ async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Res
             None => target.apply(effect).await,
         }
     };
-    if !fault::is_during() {
-        return applying.await;
-    }
-    let soon = tokio::time::sleep(Duration::from_millis(1));
-    tokio::pin!(applying, soon);
-    let applied = tokio::select! {
-        applied = &mut applying => Some(applied),
-        () = &mut soon => None,
-    };
-    fault::at(Place::During);
-    match applied {
-        Some(applied) => applied,
-        None => applying.await,
-    }
+    fault::during(Place::During, applying).await
 }
 
 fn could_not(step: &Step, why: RemoteError) -> Failure {

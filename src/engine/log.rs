@@ -190,6 +190,15 @@ pub fn kept_of(key: &Seal, step: &history::Step) -> Result<Kept, Failure> {
     Ok(kept)
 }
 
+/// Under which a host notes what becomes of a Step of a run.
+pub fn effect_id(run: &str, step: &StepId, connection: &Connection) -> EffectId {
+    EffectId {
+        run: run.to_string(),
+        effect: format!("{} {} {}", step.instance, step.attempt, step.part),
+        user: connection.become_.as_ref().map(|b| b.user.clone()),
+    }
+}
+
 fn not_kept(step: &history::Step) -> Failure {
     Failure::new(format!("nothing was kept of `{}`", step.intent.label))
 }
@@ -259,11 +268,7 @@ impl<'a> StepLog<'a> {
 
     /// Under which its host notes what becomes of a Step.
     pub fn effect_id(&self, step: &StepId) -> EffectId {
-        EffectId {
-            run: self.log.recorder.run.clone(),
-            effect: format!("{} {} {}", step.instance, step.attempt, step.part),
-            user: self.connection.become_.as_ref().map(|b| b.user.clone()),
-        }
+        effect_id(&self.log.recorder.run, step, self.connection)
     }
 
     /// What takes the Step back, as far as a journal can hold it: a task can say it by itself.
@@ -348,6 +353,11 @@ impl<'a> StepLog<'a> {
         )
     }
 
+    /// Writes how a Step ended that an earlier program began.
+    pub fn ended(&self, id: &StepId, status: i32) -> Result<(), Failure> {
+        self.log.write(&Record::Done(Done { step: id.clone(), at: now(), status, kept: None }), Sync::Now)
+    }
+
     /// What the same Step said before the program died between it and the Outcome: it isn't done
     /// again.
     pub fn said_before(&self, step: &Step) -> Result<Option<Output>, Failure> {
@@ -369,7 +379,8 @@ impl<'a> StepLog<'a> {
         // Only the first Step of the first attempt can be the one that was cut.
         let first = self.part.load(Ordering::Relaxed) == 0
             && self.attempt == self.earlier.last()?.intent.step.attempt + 1;
-        self.earlier.last().filter(|_| first)
+        // What it said and came to is known: now it is tried again.
+        self.earlier.last().filter(|last| first && (last.done.is_none() || !last.told))
     }
 
     /// A file that was cut must be as it was, or as it was to become: else somebody changed it.

@@ -1,10 +1,10 @@
 //! What stands of a run, read from its records.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::record::{Begun, Done, Ended, Intent, Record, Recorded, Status};
+use super::record::{Begun, Done, Ended, Intent, Nature, Record, Recorded, Status};
 
 /// A run as its journal tells it, up to its last record.
 #[derive(Debug, Default)]
@@ -37,6 +37,8 @@ pub struct Step {
     pub intent: Intent,
     /// `None`: the program died before it knew.
     pub done: Option<Done>,
+    /// Its Instance came to an Outcome after it.
+    pub told: bool,
 }
 
 /// What a run is in, for people and for the next command.
@@ -97,7 +99,7 @@ impl History {
             Record::Intent(intent) => {
                 self.last_at = intent.at.clone();
                 self.outcomes.shift_remove(&intent.step.instance);
-                self.steps.push(Step { intent: *intent, done: None });
+                self.steps.push(Step { intent: *intent, done: None, told: false });
             }
             Record::Done(done) => {
                 self.last_at = done.at.clone();
@@ -107,6 +109,8 @@ impl History {
             }
             Record::Outcome(outcome) => {
                 self.last_at = outcome.at.clone();
+                let its = |s: &&mut Step| s.intent.step.instance == outcome.instance;
+                self.steps.iter_mut().filter(its).for_each(|s| s.told = true);
                 self.outcomes.insert(outcome.instance.clone(), *outcome);
             }
             Record::Undoing { below, host } => self.undone.push((host, below, false)),
@@ -162,15 +166,30 @@ impl History {
     }
 
     /// Failures are tried again: what a host came to after its first one is as if it never was, save
-    /// the effects.
+    /// the effects. What it only looked at right before may be other by now, and is looked at again.
     fn forget_failures(&mut self) {
-        let mut failed: Vec<String> = Vec::new();
-        self.outcomes.retain(|_, outcome| {
-            if outcome.stands && !failed.contains(&outcome.host) {
-                failed.push(outcome.host.clone());
-            }
-            !failed.contains(&outcome.host)
-        });
+        let mut from: HashMap<&str, usize> = HashMap::new();
+        for (index, outcome) in self.outcomes.values().enumerate().filter(|(_, o)| o.stands) {
+            from.entry(&outcome.host).or_insert(index);
+        }
+        for (host, first) in &mut from {
+            let before = self.outcomes.values().enumerate().take(*first).filter(|(_, o)| o.host == *host);
+            let looks = before.rev().take_while(|(_, o)| self.only_looked(o));
+            *first = looks.last().map_or(*first, |(index, _)| index);
+        }
+        let gone: HashSet<String> = (self.outcomes.values().enumerate())
+            .filter(|(index, o)| from.get(o.host.as_str()).is_some_and(|first| index >= first))
+            .map(|(_, o)| o.instance.clone())
+            .collect();
+        self.outcomes.retain(|instance, _| !gone.contains(instance));
+    }
+
+    /// Whether it can be done again without a thought.
+    fn only_looked(&self, outcome: &Recorded) -> bool {
+        matches!(outcome.status, Status::Ok | Status::Skipped)
+            && !outcome.changed
+            && !outcome.sets_secret
+            && self.steps_of(&outcome.instance).all(|step| step.intent.nature == Nature::Repeatable)
     }
 
     /// What a host came to from this Instance on isn't true any more.
