@@ -63,6 +63,7 @@ impl RunFlags {
             break_dead: self.break_lock,
             // Nobody else holds the run on this machine.
             own: true,
+            runs: store,
         }
     }
 

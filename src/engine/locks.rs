@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use crate::remote::{
     RemoteErrorKind, TransportKind,
 };
 use crate::run::recorder::Recorder;
+use crate::run::store::{Store, Stored};
 use crate::source::Val;
 use crate::vars::{Layers, Scope};
 
@@ -25,6 +26,9 @@ use super::event::{Event, Sink};
 
 /// How long an effect that outlived its connection may go on before somebody is asked.
 const OUTLIVES: Duration = Duration::from_secs(600);
+
+/// How long a host may be away before its copy of the journal is given up.
+const AWAY: Duration = Duration::from_secs(15);
 
 /// How the hosts of a run are locked.
 #[derive(Debug, Clone)]
@@ -36,6 +40,17 @@ pub struct Locking {
     pub break_dead: bool,
     /// The run's earlier program is known to be dead.
     pub own: bool,
+    /// Of this machine, which knows which of them are over.
+    pub runs: Store,
+}
+
+impl Locking {
+    /// Whether it is a run of this machine that was killed and left nothing to be gone on with: there
+    /// was nothing yet, or it was taken back from its journal alone.
+    fn is_over(&self, holder: &Holder) -> bool {
+        let is_over = |run: &Stored| run.id == holder.run && !run.alive && !run.history.is_open();
+        holder.from == self.holder.from && self.runs.find(&holder.run).is_ok_and(|run| is_over(&run))
+    }
 }
 
 /// The locks that a run has.
@@ -183,10 +198,10 @@ impl Locks {
     pub async fn became_of(&self, host: &str, id: &EffectId) -> Result<Option<EffectState>, Failure> {
         let Some(taken) = self.of(host) else { return Ok(None) };
         match taken.lock.wait_for(id, OUTLIVES).await? {
-            EffectState::Running(running) => Err(Failure::new(format!(
-                "the effect that was cut still runs on {host}: {running}"
-            ))
-            .help(format!("wait for its end, or end it there: {}; then resume again", running.kill()))),
+            EffectState::Running(running) => {
+                Err(Failure::new(format!("the effect that was cut still runs on {host}: {running}"))
+                    .help(format!("wait for its end, or end it there: {}; then try again", running.kill())))
+            }
             state => Ok(Some(state)),
         }
     }
@@ -228,13 +243,20 @@ async fn take_one(
     let mut request = LockRequest::new(locking.project.clone(), locking.holder.clone());
     request.wait = locking.wait;
     request.break_dead = locking.break_dead;
-    request.own = locking.own;
+    request.dead_run = locking.own.then(|| locking.holder.run.clone());
     let waiting = |by: &LockRefused| {
         taker.sink.send(Event::Notice { message: format!("waiting for the lock on {host}: {by}") });
     };
     // The login user's, whoever is become.
     let connection = Connection { become_: None, ..connection.clone() };
-    let lock = taker.connections.lock(host, &connection, &request, waiting).await?;
+    let mut taken = taker.connections.lock(host, &connection, &request, &waiting).await;
+    if let Err(LockRefused::Held(by)) = &taken
+        && locking.is_over(&by.holder)
+    {
+        request.dead_run = Some(by.holder.run.clone());
+        taken = taker.connections.lock(host, &connection, &request, &waiting).await;
+    }
+    let lock = taken?;
     if let Some(by) = lock.broke().filter(|by| by.holder.run != locking.holder.run) {
         taker.warn(format!("{host}: the lock of the dead run {} was taken over", by.holder.run));
     }
@@ -247,7 +269,7 @@ pub fn journal_file(run: &str) -> String {
 }
 
 /// Writes what comes, as much at a time as is waiting: first the whole journal, or what of it the host
-/// doesn't have yet.
+/// doesn't have yet; the same again once a lost host is back.
 async fn write(
     lock: Arc<HostLock>,
     host: String,
@@ -255,28 +277,21 @@ async fn write(
     mut waiting: mpsc::UnboundedReceiver<String>,
     sink: Arc<dyn Sink>,
 ) {
-    let writing = async {
-        let Some(whole) = waiting.recv().await else { return Ok(()) };
-        let known = lock.read(&file).await?.unwrap_or_default();
-        match whole.strip_prefix(std::str::from_utf8(&known).unwrap_or("\0")) {
-            Some("") => {}
-            Some(rest) if known.is_empty() || known.ends_with(b"\n") => {
-                lock.append(&file, lines_of(rest)).await?
+    let (mut whole, mut lines) = (String::new(), Vec::new());
+    let mut there = None;
+    while waiting.recv_many(&mut lines, 1000).await > 0 {
+        whole.extend(lines.drain(..));
+        let until = Instant::now() + AWAY;
+        while let Err(why) = bring(&lock, &file, &whole, &mut there).await {
+            there = None;
+            // At the end of a run nobody waits for it.
+            let late = Instant::now() > until || waiting.is_closed();
+            if why.kind != RemoteErrorKind::Unreachable || late || lock.is_lost() {
+                let message = format!("{host}: the journal is not kept there any more: {why}");
+                return sink.send(Event::Warning { message });
             }
-            _ => {
-                lock.remove(&file).await?;
-                lock.append(&file, lines_of(&whole)).await?;
-            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let mut lines = Vec::new();
-        while waiting.recv_many(&mut lines, 1000).await > 0 {
-            lock.append(&file, lines_of(&lines.drain(..).collect::<String>())).await?;
-        }
-        Ok::<(), RemoteError>(())
-    };
-    if let Err(why) = writing.await {
-        let message = format!("{host}: the journal is not kept there any more: {why}");
-        sink.send(Event::Warning { message });
     }
 }
 
@@ -288,9 +303,34 @@ fn place(connection: &Connection) -> (TransportKind, &str, Option<u16>) {
     }
 }
 
-/// The last newline is the lock's.
-fn lines_of(text: &str) -> &[u8] {
-    text.strip_suffix('\n').unwrap_or(text).as_bytes()
+/// `there`: how much of it the host has; `None` where it must be asked.
+async fn bring(
+    lock: &HostLock,
+    file: &str,
+    whole: &str,
+    there: &mut Option<usize>,
+) -> Result<(), RemoteError> {
+    let from = match *there {
+        Some(there) => there,
+        None => {
+            let known = lock.read(file).await?.unwrap_or_default();
+            let whole_lines = known.is_empty() || known.ends_with(b"\n");
+            match whole_lines && whole.as_bytes().starts_with(&known) {
+                true => known.len(),
+                false => {
+                    lock.remove(file).await?;
+                    0
+                }
+            }
+        }
+    };
+    if from < whole.len() {
+        // The last newline is the lock's.
+        let rest = whole[from..].strip_suffix('\n').unwrap_or(&whole[from..]);
+        lock.append(file, rest.as_bytes()).await?;
+    }
+    *there = Some(whole.len());
+    Ok(())
 }
 
 /// As the play reaches the host; `None` where only a task knows how.

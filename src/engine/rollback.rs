@@ -14,7 +14,7 @@ use crate::source::diagnostic::nearest;
 
 use super::event::{Event, Sink};
 use super::locks::{Locking, Locks, Taker};
-use super::log::{UNDO_OF_ITS_OWN, kept_of};
+use super::log::{UNDO_OF_ITS_OWN, effect_id, kept_of};
 use super::undo::{self, Applied, NoTasks, Undone};
 
 /// How far, and how.
@@ -127,16 +127,30 @@ pub async fn run(
     let locks = Locks::new(Some(locking));
     let taker = Taker { connections: &connections, sink, recorder: Some(recorder), forks: 5 };
     let ended = match locks.take(&taker, hosts_of(&chosen)).await {
-        Ok(()) => {
-            recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
-            go_back(recorder, chosen, redactor, &**sink, &connections).await
-        }
+        Ok(()) => match wait_for_cut(recorder, &chosen, &locks).await {
+            Ok(()) => {
+                recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
+                go_back(recorder, chosen, redactor, &**sink, &connections).await
+            }
+            Err(why) => Err(why),
+        },
         Err(why) => Err(why),
     };
     let over = matches!(ended, Ok(Ended::RolledBack));
     locks.release(Some(recorder), over).await;
     connections.close().await;
     ended
+}
+
+/// What was cut may go on on its host; it must be at its end before it is taken back.
+async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> Result<(), Failure> {
+    for Chosen { step, kept } in chosen.iter().filter(|c| c.step.done.is_none()) {
+        if let (Some(name), Some(connection)) = (&step.intent.target, &kept.connection) {
+            let id = effect_id(&recorder.run, &step.intent.step, connection);
+            locks.became_of(name, &id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Every host that is acted on, and how it is reached; once each.

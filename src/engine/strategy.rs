@@ -11,6 +11,7 @@ use crate::inventory::HostName;
 use crate::playbook::{Block, BlockKind, Item};
 use crate::source::{Map, Val};
 
+use super::event::Event;
 use super::instance::put;
 use super::play::PlayRun;
 use super::undo::{self, RunTasks, Undone};
@@ -210,6 +211,12 @@ impl PlayRun<'_> {
             self.engine.note(&Record::Undoing { below: below.clone(), host: name.clone() });
             let mut told = |step: Undone| failed_undo.extend(self.engine.undone(&host, step));
             undo::undo(applied, &runner, &mut told).await;
+            if self.state().unreachable.contains(&host) {
+                // Its `rescue` doesn't run, so nobody else tells.
+                let how = if failed_undo.is_empty() { "Everything" } else { "NOT everything" };
+                let message = format!("{host}: {how} that the transaction did was undone");
+                self.engine.sink.send(Event::Notice { message });
+            }
             if failed_undo.is_empty() {
                 self.engine.note(&Record::Void { below, host: name });
             }

@@ -2,7 +2,9 @@
 //! original order. Undoing `ALTER ROLE → .env → recreate` in plain reverse order would leave the
 //! container with the new password.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -10,10 +12,18 @@ use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
 use crate::playbook::Item;
 use crate::remote::host::sha256;
-use crate::remote::{Attributes, Checksum, Content, Effect, Expect, FileKind, RemoteErrorKind, Stat, Target};
+use crate::remote::{
+    Attributes, Checksum, Command, Content, Effect, Expect, FileKind, RemoteError, RemoteErrorKind, Stat,
+    Target,
+};
 use crate::run::record::StepId;
 
 use super::apply::KEPT_CONTENT;
+use super::fault::{self, Place};
+
+/// How long a host that is lost is waited for, since half of a transaction must not stay.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A Step that was applied, with what takes it back.
 pub struct Applied {
@@ -54,11 +64,12 @@ pub struct Undone {
 /// Takes `applied` back and tells how each went, as soon as it is known. Goes on after a failure:
 /// what can be restored is restored.
 pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn FnMut(Undone) + Send)) {
+    let mut reach = Reach::default();
     let (derived, stateful): (Vec<_>, Vec<_>) =
         applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
     for step in stateful.into_iter().rev() {
         let error = match &step.back {
-            Back::Effects(effects) => restore_all(&step.target, effects).await.err(),
+            Back::Effects(effects) => reach.restore_all(&step.target, effects).await.err(),
             Back::Tasks(tasks) => runner.run_tasks(tasks).await.err(),
             Back::OneWay(why) => Some(why.clone()),
             Back::Again(_) => None,
@@ -71,27 +82,77 @@ pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn 
     }
     for step in derived {
         if let Back::Again(effect) = &step.back {
-            let error = apply(&step.target, effect).await.err();
+            let error = reach.apply(&step.target, effect).await.err();
             told(Undone { label: format!("{} (again)", step.label), error, steps: step.steps });
         }
     }
 }
 
-async fn restore_all(target: &Target, effects: &[Effect]) -> Result<(), String> {
-    for effect in effects {
-        match effect {
-            Effect::Write { path, content: Content::Bytes(before), attributes, .. }
-                if has_content(target, path, before).await =>
-            {
-                let attributes = attributes.clone();
-                let effect =
-                    Effect::Attributes { path: path.clone(), attributes, recurse: false, follow: true };
-                apply(target, &effect).await?;
+/// Hosts that were waited for, and did not come back.
+#[derive(Default)]
+struct Reach {
+    gone: HashMap<String, String>,
+}
+
+impl Reach {
+    async fn restore_all(&mut self, target: &Target, effects: &[Effect]) -> Result<(), String> {
+        for effect in effects {
+            match effect {
+                Effect::Write { path, content: Content::Bytes(before), attributes, .. }
+                    if has_content(target, path, before).await =>
+                {
+                    let attributes = attributes.clone();
+                    let effect =
+                        Effect::Attributes { path: path.clone(), attributes, recurse: false, follow: true };
+                    self.apply(target, &effect).await?;
+                }
+                other => self.apply(target, other).await?,
             }
-            other => apply(target, other).await?,
+        }
+        Ok(())
+    }
+
+    /// What takes something back can be done twice, so it is done again where the host was lost.
+    async fn apply(&mut self, target: &Target, effect: &Effect) -> Result<(), String> {
+        if let Some(why) = self.gone.get(target.name()) {
+            return Err(why.clone());
+        }
+        fault::at(Place::BeforeUndo);
+        let mut applied = fault::during(Place::DuringUndo, target.apply(effect)).await;
+        if is_lost(&applied) {
+            applied = match wait_for(target).await {
+                Ok(()) => target.apply(effect).await,
+                Err(why) => Err(why),
+            };
+        }
+        fault::at(Place::AfterUndo);
+        match applied {
+            Ok(output) if output.success() => Ok(()),
+            Ok(output) => Err(format!("status {}: {}", output.status, output.stderr_text().trim())),
+            Err(e) => {
+                if e.kind == RemoteErrorKind::Unreachable {
+                    self.gone.insert(target.name().to_string(), e.message.clone());
+                }
+                Err(e.message)
+            }
         }
     }
-    Ok(())
+}
+
+/// Until it answers; a connection that was cut is made anew.
+async fn wait_for(target: &Target) -> Result<(), RemoteError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answered = target.probe(Command::shell(":")).await;
+        if !is_lost(&answered) || Instant::now() > until {
+            return answered.map(drop);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn is_lost<T>(answered: &Result<T, RemoteError>) -> bool {
+    matches!(answered, Err(e) if e.kind == RemoteErrorKind::Unreachable)
 }
 
 /// Whether a file reads as an inverse would make it: the Step was cut before it changed anything, or
@@ -99,14 +160,6 @@ async fn restore_all(target: &Target, effects: &[Effect]) -> Result<(), String> 
 async fn has_content(target: &Target, path: &str, content: &[u8]) -> bool {
     let stat = target.stat_with(path, true, Some(Checksum::Sha256)).await;
     matches!(stat, Ok(Some(stat)) if stat.checksum.as_deref() == Some(sha256(content).as_str()))
-}
-
-async fn apply(target: &Target, effect: &Effect) -> Result<(), String> {
-    match target.apply(effect).await {
-        Ok(output) if output.success() => Ok(()),
-        Ok(output) => Err(format!("status {}: {}", output.status, output.stderr_text().trim())),
-        Err(e) => Err(e.message),
-    }
 }
 
 /// What will take `step` back, observed before it is applied.

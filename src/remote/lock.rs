@@ -59,8 +59,8 @@ pub struct LockRequest {
     pub wait: Option<Duration>,
     /// Take over what is provably dead.
     pub break_dead: bool,
-    /// Take it over from an earlier program of the same run, which the caller knows to be dead.
-    pub own: bool,
+    /// Take it over from this run, whose program the caller knows to be dead.
+    pub dead_run: Option<String>,
     /// End effects of other runs that still run after `wait`, rather than be refused.
     pub end_effects: bool,
 }
@@ -73,7 +73,7 @@ impl LockRequest {
             lease: Duration::from_secs(60),
             wait: None,
             break_dead: false,
-            own: false,
+            dead_run: None,
             end_effects: false,
         }
     }
@@ -196,7 +196,7 @@ pub async fn take(
                 };
             }
             Look::Held { by, .. } if by.holder == request.holder => return Err(LockRefused::Ours),
-            Look::Held { number, by } if request.own && by.holder.run == request.holder.run => {
+            Look::Held { number, by } if request.dead_run.as_ref() == Some(&by.holder.run) => {
                 dead = Some(number);
                 continue;
             }

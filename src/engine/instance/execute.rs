@@ -160,10 +160,11 @@ impl Instance<'_> {
         Ok(outcome)
     }
 
-    /// What takes the Steps back when the task itself says so: `undo:`, or `one_way: ok`.
+    /// What takes the Steps back when the task itself says so: `undo:`, `one_way: ok`, or that it
+    /// changes nothing.
     pub(super) fn answered_for(&self, applied: Vec<Applied>, target: &Target) -> Vec<Applied> {
         if self.task.undo.is_empty() {
-            let accepted = self.task.one_way == OneWay::Accepted;
+            let accepted = self.task.one_way == OneWay::Accepted || self.task.changes_nothing();
             return applied
                 .into_iter()
                 .filter(|a| !(accepted && matches!(a.back, Back::OneWay(_))))
