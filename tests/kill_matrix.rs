@@ -1,209 +1,141 @@
 //! The database rotation, killed at every place of every Step: `resume` ends in a verified login with
-//! the new password, `rollback` in one with the old, and the other password is refused.
+//! the new password, `rollback` in one with the old, and the other password is refused. So it is where
+//! `resume` and `rollback` are killed themselves, and typed again.
 //!
-//! The cases come from the journal of a whole run, so a new Step is covered as soon as it is there.
+//! The cases come from the journals of whole runs, so a new Step is covered as soon as it is there.
 
 #[path = "support/leak/mod.rs"]
 mod leak;
+#[path = "support/matrix/mod.rs"]
+mod matrix;
 mod support;
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::fmt;
 
-use leak::sandbox::Sandbox;
+use matrix::operator::Operator;
 
 const PLACES: [&str; 5] = ["before-intent", "after-intent", "during", "after-effect", "after-record"];
+const UNDO_PLACES: [&str; 3] = ["before-undo", "during-undo", "after-undo"];
 
-/// As many as there are cores; each has a VPS of its own.
-const SANDBOXES: usize = 2;
+/// What is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    Run,
+    /// After the run was killed before its first Step.
+    Resume,
+    /// Of a run that came to its end.
+    Rollback,
+    /// A run that fails, while its transaction goes back.
+    GoingBack,
+}
 
 #[derive(Debug, Clone)]
 struct Case {
+    killed: Killed,
     step: usize,
-    /// Of the Step, for the table.
-    label: String,
     place: &'static str,
     forward: bool,
 }
 
-struct Operator {
-    sandbox: Sandbox,
-    project: PathBuf,
-}
-
-impl Operator {
-    fn new(staging: &Path) -> Operator {
-        let sandbox = Sandbox::raise(staging);
-        let project = sandbox.project();
-        Operator { sandbox, project }
-    }
-
-    fn play(&self, args: &[&str], fault: Option<&str>) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seqn-play"));
-        command
-            .args(args)
-            .current_dir(&self.project)
-            .env("HOME", self.sandbox.operator().join("home"))
-            .env("SEQN_AGE_IDENTITY", support::identity())
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null());
-        if let Some(fault) = fault {
-            command.env("SEQN_PLAY_FAULT", fault);
-        }
-        command.output().expect("the program runs")
-    }
-
-    fn rotate(&self, fault: Option<&str>) -> Output {
-        let playbook = "rotate-db-password.yml";
-        self.play(&[playbook, "-i", "staging", "-e", "database=silver", "-e", "stop_writes=true"], fault)
-    }
-
-    /// The labels of the Steps of the newest run, in the order in which they were applied.
-    fn steps(&self) -> Vec<String> {
-        let mut runs: Vec<PathBuf> = std::fs::read_dir(self.project.join(".seqn-play/runs"))
-            .expect("runs")
-            .flatten()
-            .map(|e| e.path())
-            .collect();
-        runs.sort();
-        let journal =
-            std::fs::read_to_string(runs.last().expect("a run").join("journal")).expect("a journal");
-        let records =
-            journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-        records.filter_map(|line| line["record"]["intent"]["label"].as_str().map(String::from)).collect()
-    }
-
-    /// Logs in to Postgres as the services do; what it said where it was refused.
-    fn log_in(&self, password: &str) -> Result<(), String> {
-        let port = self.sandbox.number("silver_pg_port").to_string();
-        let tried = Command::new("psql")
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", "silver", "-d", "silver", "-tAc", "SELECT 1"])
-            .env("PGPASSWORD", password)
-            .output()
-            .expect("psql runs");
-        match tried.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&tried.stderr).into_owned()),
-        }
-    }
-
-    /// Whether the service works: its own login with the password of its environment.
-    fn is_healthy(&self) -> bool {
-        let url = format!("{}/healthz", self.sandbox.raised("api_url"));
-        (0..50).any(|_| {
-            let answer = Command::new("curl").args(["-sf", "-m", "2", &url]).output().expect("curl runs");
-            answer.status.success() || {
-                std::thread::sleep(std::time::Duration::from_millis(100));
-                false
-            }
-        })
-    }
-
-    /// What is wrong after this case.
-    fn case(&self, case: &Case) -> Result<(), String> {
-        let old = self.sandbox.present_password();
-        let fault = format!("{}:{}:kill", case.step, case.place);
-        let killed = self.rotate(Some(&fault));
-        if killed.status.code().is_some() {
-            return Err(format!("it was not killed:\n{}", told(&killed)));
-        }
-        let how = if case.forward { "resume" } else { "rollback" };
-        let ended = self.play(&[how, "last"], None);
-        if !ended.status.success() {
-            return Err(format!("{how} ended with {:?}:\n{}", ended.status.code(), told(&ended)));
-        }
-        let now = self.sandbox.present_password();
-        if case.forward == (now == old) {
-            return Err(format!("the password in .env is the wrong one:\n{}", told(&ended)));
-        }
-        self.log_in(&now)
-            .map_err(|why| format!("the password in .env is refused: {why}\n{}", told(&ended)))?;
-        if now != old {
-            match self.log_in(&old) {
-                Err(why) if why.contains("password authentication failed") => {}
-                other => return Err(format!("the old password is not refused: {other:?}")),
-            }
-        }
-        if self.is_healthy() { Ok(()) } else { Err(format!("the service is not healthy:\n{}", told(&ended))) }
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} killed at {}:{}, then {}", self.killed, self.step, self.place, self.then())
     }
 }
 
-fn told(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+impl Case {
+    fn then(&self) -> &'static str {
+        if self.forward { "resume" } else { "rollback" }
+    }
+
+    fn fault(&self) -> String {
+        format!("{}:{}:kill", self.step, self.place)
+    }
+
+    fn run(&self, operator: &Operator) -> Result<String, String> {
+        let old = operator.sandbox.present_password();
+        let ran = match self.killed {
+            Killed::Run => operator.rotate(Some(&self.fault()))?,
+            Killed::Resume => {
+                operator.rotate(Some("1:before-intent:kill"))?;
+                operator.play(&["resume", "last"], Some(&self.fault()))?
+            }
+            Killed::Rollback => {
+                operator.rotate(None)?;
+                operator.play(&["rollback", "last"], Some(&self.fault()))?
+            }
+            Killed::GoingBack => operator.rotate_and_fail(Some(&self.fault()))?,
+        };
+        if ran.code.is_some() {
+            return Err(format!("it was not killed:\n{}", ran.said));
+        }
+        if self.killed == Killed::GoingBack {
+            operator.mend();
+        }
+        let ended = operator.well(&[self.then(), "last"])?;
+        operator.works(self.forward, &old).map_err(|why| format!("{why}\n{}", ended.said))?;
+        if self.killed == Killed::GoingBack {
+            operator.restore_tasks();
+        }
+        Ok("ok".into())
+    }
 }
 
 #[test]
 fn whatever_dies_one_command_leads_to_a_working_login() {
     let Some(staging) = leak::sandbox::staging() else { return };
-    let first = Operator::new(&staging);
-    let whole = first.rotate(None);
-    assert!(whole.status.success(), "{}", told(&whole));
-    let steps = first.steps();
-    assert!(steps.len() > 10, "only {steps:?}");
-    let mut cases = VecDeque::new();
-    for (index, label) in steps.iter().enumerate() {
-        for place in PLACES {
-            for forward in [true, false] {
-                cases.push_back(Case { step: index + 1, label: label.clone(), place, forward });
+    let raise = || Operator::new(&staging);
+    let (steps, undone) = {
+        let first = raise();
+        let whole = first.rotate(None).expect("no hang");
+        assert_eq!(whole.code, Some(0), "{}", whole.said);
+        let steps = first.steps();
+        first.well(&["rollback", "last"]).expect("a rollback");
+        (steps, first.undone())
+    };
+    assert!(steps.len() > 10 && undone > 3, "only {steps:?}, {undone} of them undone");
+    let mut cases = Vec::new();
+    let mut add = |killed, count, places: &[&'static str], ways: &[bool], of| {
+        let mut its = Vec::new();
+        for step in 1..=count {
+            for place in places {
+                its.extend(ways.iter().map(|forward| Case { killed, step, place, forward: *forward }));
             }
         }
+        cases.extend(matrix::sample(its, of));
+    };
+    add(Killed::Run, steps.len(), &PLACES, &[true, false], 5);
+    add(Killed::Resume, steps.len(), &PLACES, &[true, false], 6);
+    add(Killed::Rollback, undone, &UNDO_PLACES, &[false], 3);
+    add(Killed::GoingBack, undone, &UNDO_PLACES, &[true, false], 4);
+    let results = matrix::run(raise, cases, |operator, case: &Case| case.run(operator));
+    for killed in [Killed::Run, Killed::Resume, Killed::Rollback, Killed::GoingBack] {
+        println!("{}\n", table(killed, &steps, undone, &results));
     }
-    let count = cases.len();
-    let queue = Mutex::new(cases);
-    let next = || queue.lock().expect("no panic").pop_front();
-    let operators = std::iter::once(first).chain((1..SANDBOXES).map(|_| Operator::new(&staging)));
-    let results: Vec<(Case, Result<(), String>)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = operators
-            .map(|operator| {
-                scope.spawn(move || {
-                    let mut done = Vec::new();
-                    while let Some(case) = next() {
-                        let result = operator.case(&case);
-                        // After a failure nobody knows what is there.
-                        let failed = result.is_err();
-                        done.push((case, result));
-                        if failed {
-                            break;
-                        }
-                    }
-                    done
-                })
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
-    });
-    println!("{}", table(&steps, &results));
-    let failed: Vec<String> = results
-        .iter()
-        .filter_map(|(case, result)| result.as_ref().err().map(|why| format!("{case:?}: {why}")))
-        .collect();
-    assert!(failed.is_empty(), "{} of {count} failed:\n{}", failed.len(), failed.join("\n\n"));
-    assert_eq!(results.len(), count);
+    matrix::assert_all_well(&results);
 }
 
-/// A row for each Step, a column for each place: how it went forward and back.
-fn table(steps: &[String], results: &[(Case, Result<(), String>)]) -> String {
-    let mut rows = vec![format!(
-        "{:<44} {}",
-        "killed at (resume/rollback)",
-        PLACES.map(|p| format!("{p:<14}")).join("")
-    )];
-    for (index, label) in steps.iter().enumerate() {
-        let cell = |place: &str| {
-            let word = |forward: bool| {
-                let is_it = |c: &Case| c.step == index + 1 && c.place == place && c.forward == forward;
-                match results.iter().find(|(case, _)| is_it(case)) {
-                    Some((_, Ok(()))) => "ok",
-                    Some(_) => "FAILED",
-                    None => "-",
-                }
+/// How it went forward and back.
+fn table(killed: Killed, steps: &[String], undone: usize, results: &[matrix::Result<Case>]) -> String {
+    let cell = |step: usize, place: &str| {
+        let word = |forward: bool| {
+            let is_it = |case: &Case| {
+                (case.killed, case.step, case.place, case.forward) == (killed, step, place, forward)
             };
-            format!("{:<14}", format!("{}/{}", word(true), word(false)))
+            match results.iter().find(|(case, _)| is_it(case)) {
+                Some((_, Ok(word))) => word,
+                Some(_) => "FAILED",
+                None => "-",
+            }
         };
-        let short: String = label.chars().take(40).collect();
-        rows.push(format!("{:>2} {short:<41} {}", index + 1, PLACES.map(cell).join("")));
+        format!("{}/{}", word(true), word(false))
+    };
+    let title = format!("{killed:?} killed at (resume/rollback)");
+    match killed {
+        Killed::Run | Killed::Resume => matrix::table(&title, steps, &PLACES, cell),
+        Killed::Rollback | Killed::GoingBack => {
+            let numbered: Vec<String> = (1..=undone).map(|n| format!("undo {n}")).collect();
+            matrix::table(&title, &numbered, &UNDO_PLACES, cell)
+        }
     }
-    rows.join("\n")
 }

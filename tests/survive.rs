@@ -9,6 +9,7 @@ use std::process::Output;
 use support::{Test, told};
 
 const PLACES: [&str; 5] = ["before-intent", "after-intent", "during", "after-effect", "after-record"];
+const UNDO_PLACES: [&str; 3] = ["before-undo", "during-undo", "after-undo"];
 
 /// A rotation in small: a generated secret in two files, a loop, includes, handlers, a transaction.
 const ROTATION: &str = "
@@ -76,7 +77,21 @@ fn state(dir: &Path) -> BTreeMap<String, String> {
 
 fn run(test: &Test, args: &[&str], fault: Option<&str>) -> Output {
     let fault = fault.map(|fault| ("SEQN_PLAY_FAULT", fault));
-    test.again(args, fault.as_slice())
+    let ended = test.again(args, fault.as_slice());
+    // On the operator's machine nobody notes what goes on after the program was killed.
+    let goes_on = |process: std::fs::DirEntry| {
+        std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == test.path())
+    };
+    while std::fs::read_dir("/proc").expect("processes").flatten().any(goes_on) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    ended
+}
+
+/// How many effects took something back in a test's only run; what left nothing has no label.
+fn undone(test: &Test) -> usize {
+    let (_, records) = test.journal();
+    records.matches("\"record\":{\"undone\"").count() - records.matches("\"label\":\"\",\"error\"").count()
 }
 
 /// How many Steps the journal of a test's only run has.
@@ -135,4 +150,37 @@ fn killed_at_every_step_it_goes_on_and_goes_back() {
         }
     }
     println!("{cases} cases: {steps} steps, {} places, forward and back", PLACES.len());
+}
+
+#[test]
+fn resume_and_rollback_are_killed_and_typed_again() {
+    let whole = rotation();
+    let before = state(whole.path());
+    let done = run(&whole, &["play.yml"], None);
+    assert!(done.status.success(), "{}", told(&done));
+    let (after, steps) = (settled(state(whole.path())), steps(&whole));
+    let back = run(&whole, &["rollback", "last"], None);
+    assert!(back.status.success(), "{}", told(&back));
+    let undone = undone(&whole);
+    assert!(undone >= 8, "{undone} undone in {}", whole.journal().1);
+
+    // After a run that was killed before its first Step is on disk, `resume` does all of them.
+    let resumes = (1..=steps).flat_map(|n| PLACES.map(|place| (true, format!("{n}:{place}:kill"))));
+    let rollbacks = (1..=undone).flat_map(|n| UNDO_PLACES.map(|place| (false, format!("{n}:{place}:kill"))));
+    for (forward, fault) in resumes.chain(rollbacks) {
+        let test = rotation();
+        let how = if forward { "resume" } else { "rollback" };
+        run(&test, &["play.yml"], forward.then_some("1:before-intent:kill"));
+        let killed = run(&test, &[how, "last"], Some(&fault));
+        assert_eq!(killed.status.code(), None, "{how} {fault}: {}", told(&killed));
+        let again = run(&test, &[how, "last"], None);
+        assert!(again.status.success(), "{how} {fault}: {}", told(&again));
+        if forward {
+            assert_eq!(settled(state(test.path())), after, "{how} {fault}: {}", told(&again));
+        } else {
+            let mut back = state(test.path());
+            back.remove("once");
+            assert_eq!(back, before, "{how} {fault}: {}", told(&again));
+        }
+    }
 }

@@ -43,6 +43,7 @@ fn is_there(program: &str) -> bool {
 }
 
 pub struct Sandbox {
+    place: PathBuf,
     scratch: tempfile::TempDir,
     staging: PathBuf,
     raised: Value,
@@ -58,7 +59,17 @@ pub struct Ran {
 impl Sandbox {
     pub fn raise(staging: &Path) -> Sandbox {
         let scratch = tempfile::tempdir().expect("a folder");
-        let mut sandbox = Sandbox { scratch, staging: staging.to_path_buf(), raised: Value::Null };
+        let place = scratch.path().join("vps");
+        Sandbox::raised_at(staging, scratch, place)
+    }
+
+    /// The VPS at a place that the test prepared.
+    pub fn raise_at(staging: &Path, place: PathBuf) -> Sandbox {
+        Sandbox::raised_at(staging, tempfile::tempdir().expect("a folder"), place)
+    }
+
+    fn raised_at(staging: &Path, scratch: tempfile::TempDir, place: PathBuf) -> Sandbox {
+        let mut sandbox = Sandbox { place, scratch, staging: staging.to_path_buf(), raised: Value::Null };
         let up = Command::new(staging)
             .args(["up", "--kind", "sandbox", "--dir"])
             .arg(sandbox.place())
@@ -75,7 +86,7 @@ impl Sandbox {
 
     /// Where the VPS is.
     pub fn place(&self) -> PathBuf {
-        self.scratch.path().join("vps")
+        self.place.clone()
     }
 
     /// The operator's machine: home, temporary files, and the project as it was cloned.
