@@ -54,6 +54,30 @@ const CASES: &[Case] = &[
         bad: ("slurp: {surc: DIR/f}", "slurp has no argument 'surc'"),
     },
     Case {
+        task: "seqn.play.dotenv_info: {path: DIR/.env, keys: [KEY]}",
+        finds: "it.variables.KEY == 'a b'",
+        run: NOTHING,
+        check: NOTHING,
+        back: "",
+        bad: ("seqn.play.dotenv_info: {pth: DIR/.env}", "did you mean 'path'?"),
+    },
+    Case {
+        task: "seqn.play.secret_search: {values: ['a long secret 0815'], paths: [DIR/.env, DIR/f], report_only: true}",
+        finds: "it is not changed and it is not failed",
+        run: NOTHING,
+        check: NOTHING,
+        back: "",
+        bad: ("seqn.play.secret_search: {value: x}", "did you mean 'values'?"),
+    },
+    Case {
+        task: "apt: {name: dpkg}",
+        finds: "it is not changed",
+        run: NOTHING,
+        check: NOTHING,
+        back: "",
+        bad: ("apt: {nme: dpkg}", "did you mean 'name'?"),
+    },
+    Case {
         task: "getent: {database: passwd, key: root}",
         finds: "it.ansible_facts.getent_passwd.root[1] == '0' and getent_passwd.root[2] == '0'",
         run: NOTHING,
@@ -114,6 +138,8 @@ const CASES: &[Case] = &[
 fn prepared(tasks: &str) -> Test {
     let test = Test::new()
         .file("f", "a=1\n")
+        .file(".env", "KEY='a b'\nOTHER=x\n")
+        .file("holds", "x = a long secret 0815\n")
         .file("vars.yml", "level: 3\n")
         .file("script.sh", "#!/bin/sh\ntouch \"$1\"; printf '%s it' \"$1\"\n")
         .tasks(tasks);
@@ -211,6 +237,8 @@ fn those_that_fail() {
     for (task, said) in [
         ("fail: {msg: 'no {{ 1 + 1 }}'}", "no 2"),
         ("slurp: {src: DIR/not-there}", "not-there"),
+        ("seqn.play.dotenv_info: {path: DIR/.env, keys: [NOT_THERE]}", "NOT_THERE"),
+        ("seqn.play.secret_search: {values: ['a long secret 0815'], paths: [DIR/holds]}", "holds"),
         ("getent: {database: passwd, key: nobody-of-this-name}", "could not be found in the database"),
         ("wait_for: {path: DIR/not-there, timeout: 1}", "Timeout when waiting for file"),
         ("wait_for: {port: 1, timeout: 1}", "Timeout when waiting for 127.0.0.1:1"),

@@ -110,7 +110,8 @@ async fn one_holder(connection: &Connection) {
     let refused = lock(&other, connection, &request).await.unwrap_err();
     let text = refused.to_string();
     let seen = by(refused);
-    assert_eq!(seen.holder, project.request("one").holder);
+    let Holder { run, who, from, .. } = &seen.holder;
+    assert_eq!([&**run, who, from], ["one", "Ada", "laptop"]);
     assert_eq!((seen.dead, seen.lease_seconds, seen.user.as_str()), (None, 6, me().as_str()));
     assert!(seen.renewed_seconds_ago <= 6, "{}", seen.renewed_seconds_ago);
     let age = chrono::Utc::now().timestamp() - seen.since;

@@ -67,6 +67,8 @@ impl Operator {
             .args(args)
             .current_dir(&self.project)
             .env("HOME", self.sandbox.operator().join("home"))
+            // A program that is killed leaves its folder there.
+            .env("TMPDIR", self.sandbox.operator().join("tmp"))
             .env("SEQN_AGE_IDENTITY", crate::support::identity())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
