@@ -176,11 +176,12 @@ async fn a_dead_lock_is_taken_over(connection: &Connection) {
         assert_eq!((won.len(), refused.len()), (1, 3));
         let new = won.into_iter().next().unwrap().unwrap();
         assert_eq!(new.broke().map(|by| (&*by.holder.run, by.dead)), Some(("one", Some(dead))));
-        // Who had it doesn't know yet; the host does.
+        // Who had it may not know yet; the host does.
         let name = format!("late {why}");
         let error = target.apply_as(&sh("echo never"), &effect("one", &name)).await.unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::Conflict, "{error}");
-        assert!(error.message.contains("taken over by another"), "{error}");
+        let knows = held.is_lost() && error.message.contains("no longer ours");
+        assert!(knows || error.message.contains("taken over by another"), "{error}");
         assert_eq!(new.effect(&effect("one", &name)).await.unwrap(), EffectState::NeverBegan);
         let path = project.dir().join("late");
         let error = target.apply_as(&write(&path, bytes(b"x")), &effect("one", "file")).await.unwrap_err();
@@ -215,12 +216,12 @@ async fn a_new_connection_keeps_it(connection: &Connection) {
     let project = Project::new();
     let connections = Connections::new();
     let mut request = project.request("one");
-    request.lease = Duration::from_secs(6);
+    request.lease = Duration::from_secs(12);
     let held = lock(&connections, connection, &request).await.unwrap();
     let refused = lock(&connections, connection, &request).await.unwrap_err();
     assert!(refused.to_string().contains("has a lock on host already"), "{refused}");
     connections.reset("host").await;
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     let target = connections.target("host", connection).await.unwrap();
     let said = target.apply_as(&sh("exit 3"), &effect("one", "after")).await.unwrap();
     assert!(!held.is_lost() && said.status == 3);
