@@ -27,13 +27,30 @@ struct Writing {
     journal: Journal,
     auditing: Option<Auditing>,
     mirrors: Vec<Mirror>,
+    /// What the mirrors get with the next line that must be on disk: no effect depends on it, and a
+    /// host has better things to do.
+    pending: String,
+}
+
+impl Writing {
+    fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending);
+            self.mirrors.iter().for_each(|mirror| mirror(&pending));
+        }
+    }
 }
 
 impl Recorder {
     pub fn new(run: String, journal: Journal, seal: Option<Seal>) -> Recorder {
         Recorder {
             run,
-            writing: Mutex::new(Writing { journal, auditing: None, mirrors: Vec::new() }),
+            writing: Mutex::new(Writing {
+                journal,
+                auditing: None,
+                mirrors: Vec::new(),
+                pending: String::new(),
+            }),
             seal,
             reason: None,
         }
@@ -51,13 +68,16 @@ impl Recorder {
     /// What is there can't be read.
     pub fn mirror_to(&self, mirror: Mirror) -> std::io::Result<()> {
         let mut writing = self.writing();
+        writing.flush();
         mirror(&writing.journal.text()?);
         writing.mirrors.push(mirror);
         Ok(())
     }
 
     pub fn end_mirrors(&self) {
-        self.writing().mirrors.clear();
+        let mut writing = self.writing();
+        writing.flush();
+        writing.mirrors.clear();
     }
 
     /// # Errors
@@ -71,8 +91,11 @@ impl Recorder {
             )
             .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
         })?;
-        writing.mirrors.iter().for_each(|mirror| mirror(&line));
-        let Writing { journal, auditing: Some(auditing), mirrors } = &mut *writing else { return Ok(()) };
+        writing.pending.push_str(&line);
+        if sync == Sync::Now {
+            writing.flush();
+        }
+        let Writing { journal, auditing: Some(auditing), .. } = &mut *writing else { return Ok(()) };
         let Some(line) = auditing.line(record, self.reason.as_ref()) else { return Ok(()) };
         let audited = auditing.write(line, journal.sum());
         let noted = audited.and_then(|audited| journal.append(&audited, sync)).map_err(|e| {
@@ -80,7 +103,8 @@ impl Recorder {
             Error::new(crate::secret::ErrorKind::Io, what)
                 .help("make it writable; nothing more is begun without it")
         })?;
-        mirrors.iter().for_each(|mirror| mirror(&noted));
+        writing.pending.push_str(&noted);
+        writing.flush();
         Ok(())
     }
 
