@@ -1,22 +1,19 @@
 //! `seqn-play resume ID`: goes on with a run from where it stopped.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 
 use crate::engine::log::{AtCut, answer_of};
 use crate::report::{Format, Paint, Settings};
-use crate::secret::identities::{self, Identities};
-use crate::secret::{Error, Secret};
+use crate::secret::Error;
 use crate::source::Diagnostics;
 
 use super::Command;
-use super::console::ask_password;
 use super::from_host::FromHost;
 use super::playbook::{GoingOn, Playbook, SECRETS};
 use super::run_log::{self, RunFlags};
-use super::setup::{self, Outputs, env};
+use super::setup::{self, Outputs};
 
 /// Goes on with a run from where it stopped: same secrets, same order, nothing done twice.
 #[derive(Debug, Parser)]
@@ -73,7 +70,7 @@ impl Resume {
         let cwd = setup::cwd()?;
         let store = self.flags.store(&cwd);
         let run = self.from.find(&self.id, &store, &self.flags, &cwd, outputs)?;
-        let identities = load_identities(&self.age_identity).map_err(wrong)?;
+        let identities = setup::identities(&self.age_identity).map_err(wrong)?;
         let mut open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
         open.recorder.reason = self.flags.reason.clone();
         let begun = open.past.as_ref().and_then(|past| past.begun.clone());
@@ -117,10 +114,4 @@ impl Resume {
         });
         Ok((playbook, outputs))
     }
-}
-
-/// The operator's identities, which open runs.
-pub fn load_identities(given: &[PathBuf]) -> Result<Identities, Error> {
-    let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
-    Identities::load(&identities::default_paths(given, &env), Some(Arc::new(ask)))
 }

@@ -14,7 +14,6 @@ use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
 use super::from_host::FromHost;
-use super::resume::load_identities;
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs};
 use super::told::Told;
@@ -65,7 +64,7 @@ impl Rollback {
         let cwd = setup::cwd()?;
         let store = self.flags.store(&cwd);
         let run = self.from.find(&self.id, &store, &self.flags, &cwd, outputs)?;
-        let identities = load_identities(&self.age_identity).map_err(wrong)?;
+        let identities = setup::identities(&self.age_identity).map_err(wrong)?;
         let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
         let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
         if self.check {

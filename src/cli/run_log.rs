@@ -8,6 +8,7 @@ use clap::Args;
 use crate::engine::locks::Locking;
 use crate::module::control::Console;
 use crate::remote::Holder;
+use crate::remote::shell::token;
 use crate::report::Paint;
 use crate::run::history::{History, State};
 use crate::run::journal::Sync;
@@ -58,7 +59,7 @@ impl RunFlags {
         let (who, from) = self.actor_and_machine();
         Locking {
             project: self.project.clone().or(named).unwrap_or_else(|| "project".into()),
-            holder: Holder { run: run.to_string(), who, from, program: random_word() },
+            holder: Holder { run: run.to_string(), who, from, program: token() },
             wait: self.wait_lock.map(Duration::from_secs),
             break_dead: self.break_lock,
             // Nobody else holds the run on this machine.
@@ -87,13 +88,6 @@ impl RunFlags {
         let from = format!("{login}@{}", host.trim());
         (self.actor.clone().or_else(git_user).unwrap_or(login), from)
     }
-}
-
-fn random_word() -> String {
-    use rand::RngExt;
-    let mut bytes = [0u8; 8];
-    rand::rng().fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn git_user() -> Option<String> {

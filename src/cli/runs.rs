@@ -212,12 +212,12 @@ fn show(run: &Stored, screen: &Screen) {
             task = &outcome.task;
             say(&format!("\n{task}"));
         }
-        let (word, paint) = match outcome.status {
-            Status::Ok => ("ok", Paint::Ok),
-            Status::Changed => ("changed", Paint::Changed),
-            Status::Skipped => ("skipped", Paint::Skipped),
-            Status::Failed => ("failed", Paint::Failed),
-            Status::Unreachable => ("unreachable", Paint::Failed),
+        let word = outcome.status.word();
+        let paint = match outcome.status {
+            Status::Ok => Paint::Ok,
+            Status::Changed => Paint::Changed,
+            Status::Skipped => Paint::Skipped,
+            Status::Failed | Status::Unreachable => Paint::Failed,
         };
         let took = outcome.took as f64 / 1000.0;
         screen.line(paint, &format!("  {word}: [{}] {took:.1} s at {}", outcome.host, outcome.at));

@@ -1,18 +1,15 @@
 //! `seqn-play secret`: age-encrypted variable files.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::report::{Format, Paint, Settings};
-use crate::secret::identities::{self, Identities};
-use crate::secret::{Error, Keys, Secret, edit, files};
+use crate::secret::{Error, Keys, edit, files, identities};
 use crate::source::Diagnostics;
 
 use super::Command;
-use super::console::ask_password;
-use super::setup::{Outputs, env, secret_problem};
+use super::setup::{self, Outputs, env, secret_problem};
 
 /// Makes, edits and shows age-encrypted files of variables.
 #[derive(Debug, Parser)]
@@ -67,10 +64,7 @@ impl Command for SecretCommand {
 impl SecretCommand {
     fn act(self, outputs: &Outputs) -> Result<(), Error> {
         let say = |text: &str| outputs.screen.line(Paint::Plain, text);
-        let identities = || {
-            let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
-            Identities::load(&identities::default_paths(&self.age_identity, &env), Some(Arc::new(ask)))
-        };
+        let identities = || setup::identities(&self.age_identity);
         let keys = || identities().map(|age| Keys { age, ..Keys::default() });
         match &self.action {
             Action::Edit { file, recipient } => {

@@ -128,6 +128,15 @@ fn text_of(plain: &Secret) -> Result<String, String> {
         .map_err(|_| "what is inside isn't UTF-8 text".to_string())
 }
 
+/// The operator's age identities: of these files, else where they are by default.
+///
+/// # Errors
+/// A file is missing, or holds something else.
+pub fn identities(given: &[PathBuf]) -> Result<Identities, crate::secret::Error> {
+    let ask = |prompt: &str| ask_password(prompt).ok().map(Secret::new);
+    Identities::load(&identities::default_paths(given, &env), Some(Arc::new(ask)))
+}
+
 /// As [`secret_problem`], under a code of its own.
 pub fn problem(code: &'static str, e: &crate::secret::Error) -> Diagnostics {
     Diagnostics(vec![Diagnostic { code, ..secret_problem(e) }])

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::module::{Failure, Step, StepKind, Where};
-use crate::playbook::{OneWay, Probe, Task};
+use crate::playbook::{Probe, Task};
 use crate::remote::{Connection, Effect, EffectId, Expect, Output};
 use crate::run::history::{self, History};
 use crate::run::journal::Sync;
@@ -275,9 +275,7 @@ impl<'a> StepLog<'a> {
     fn answered(&self, back: &Back) -> Back {
         match back {
             _ if !self.of.undo.is_empty() => Back::Tasks(Vec::new()),
-            Back::OneWay(_) if self.of.one_way == OneWay::Accepted || self.of.changes_nothing() => {
-                Back::Nothing
-            }
+            Back::OneWay(_) if self.of.accepts_one_way() => Back::Nothing,
             Back::Again(effect) if matches!(**effect, Effect::Http(_)) => {
                 Back::OneWay("a request can't be kept to be sent again".into())
             }
@@ -398,7 +396,7 @@ impl<'a> StepLog<'a> {
             told(&then),
             told(now)
         ))
-        .help("look at it; then `seqn-play rollback`, or `seqn-play abandon` and a new run"))
+        .help("look at it; then `seqn-play rollback`, or `seqn-play runs abandon` and a new run"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::module::plan::Undo;
 use crate::module::{Step, StepKind};
-use crate::playbook::{OneWay, Task};
+use crate::playbook::Task;
 
 use super::event::{Outcome, Status};
 
@@ -46,7 +46,7 @@ impl Prospects {
             StepKind::Passing => return,
             StepKind::Derived => Way::Again,
             StepKind::Stateful(Undo::OneWay(why)) => {
-                let accepted = task.one_way == OneWay::Accepted || task.changes_nothing();
+                let accepted = task.accepts_one_way();
                 match (accepted, task.undo.is_empty()) {
                     (true, _) => Way::Back,
                     (false, true) => Way::Forward(why.clone()),

@@ -83,6 +83,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// Its author says that nobody needs what it does to be taken back.
+    pub fn accepts_one_way(&self) -> bool {
+        self.one_way == OneWay::Accepted || self.changes_nothing()
+    }
+
     /// `changed_when: false`: its author says that it only looks.
     pub fn changes_nothing(&self) -> bool {
         matches!(self.changed_when.as_deref(), Some([Val::Bool(false)]))

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::event::{Event, Outcome, Status, TaskLabel};
+use crate::engine::event::{Event, Outcome, TaskLabel};
 use crate::source::Val;
 
 use super::{Paint, Reporter, Screen};
@@ -19,14 +19,7 @@ impl Reporter for JsonLines {
 
 fn line(event: &Event, screen: &Screen) -> Option<Value> {
     let outcome = |outcome: &Outcome, into: &mut Map<String, Value>| {
-        let status = match outcome.status {
-            Status::Ok => "ok",
-            Status::Changed => "changed",
-            Status::Skipped => "skipped",
-            Status::Failed => "failed",
-            Status::Unreachable => "unreachable",
-        };
-        into.insert("status".into(), status.into());
+        into.insert("status".into(), outcome.status.word().into());
         let result = screen.redactor().redact_val(&Val::map(outcome.result.clone()));
         into.insert("result".into(), result.to_json());
         if outcome.recalled {

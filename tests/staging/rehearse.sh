@@ -115,7 +115,7 @@ journal() { cat "$(printf '%s\n' "$SEQN_PLAY_RUN_DIR"/* | sort | tail -n 1)/jour
 until journal 2>/dev/null | grep -q '"label":"change the role silver"' || ! kill -0 $rotation; do :; done
 until journal | grep -q '"done":.*database_password.*rotate/0/block/1@' || ! kill -0 $rotation; do :; done
 kill -KILL $rotation || fail "the rotation ended before it could be killed"
-wait $rotation 2>/dev/null || true
+wait $rotation 2>/dev/null || true # its status is that of the kill
 must runs
 run rotate-db-password.yml -i staging -e database=silver && fail "a new run began beside an unfinished one"
 must resume last

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::module::control::{self, ControlCx};
 use crate::module::{Failure, PlanCx, Step, registry, wait_for_connection};
-use crate::playbook::{ModuleCall, OneWay, Probe};
+use crate::playbook::{ModuleCall, Probe};
 use crate::remote::{Command, Connection, Target};
 use crate::source::args;
 use crate::source::{Text, Val};
@@ -164,7 +164,7 @@ impl Instance<'_> {
     /// changes nothing.
     pub(super) fn answered_for(&self, applied: Vec<Applied>, target: &Target) -> Vec<Applied> {
         if self.task.undo.is_empty() {
-            let accepted = self.task.one_way == OneWay::Accepted || self.task.changes_nothing();
+            let accepted = self.task.accepts_one_way();
             return applied
                 .into_iter()
                 .filter(|a| !(accepted && matches!(a.back, Back::OneWay(_))))

@@ -2,7 +2,7 @@
 
 use crate::engine::language::irreversible;
 use crate::lint::{Found, Project, Rule, Visit};
-use crate::playbook::{Action, OneWay};
+use crate::playbook::Action;
 use crate::source::Severity;
 
 use super::change::credential_change;
@@ -80,6 +80,6 @@ fn check(project: &Project, found: &mut Found) {
 fn one_way(visit: &Visit) -> Option<&str> {
     let task = &visit.task;
     let Action::Module(call) = &task.action else { return None };
-    let answered = !task.undo.is_empty() || task.one_way == OneWay::Accepted || task.changes_nothing();
+    let answered = !task.undo.is_empty() || task.accepts_one_way();
     (irreversible(&call.canonical).is_some() && !answered).then_some(call.written.as_str())
 }
