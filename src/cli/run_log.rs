@@ -146,7 +146,7 @@ pub struct New<'a> {
 pub fn begin(new: &New<'_>, outputs: &Outputs) -> Result<Open, Diagnostics> {
     let wrong = |e: Error| setup::problem("run", &e);
     let store = new.flags.store(new.cwd);
-    if let Some(other) = store.all().iter().find(|other| stands_in_the_way(other, new)) {
+    if let Some(other) = store.unsettled(&new.playbooks).iter().find(|other| stands_in_the_way(other, new)) {
         return Err(wrong(blocked_by(other)));
     }
     let recipients = recipients_for(new.cwd, new.identities, outputs).map_err(wrong)?;
@@ -238,9 +238,8 @@ pub fn seal_of(run: &Stored, identities: &Identities) -> Result<Seal, Error> {
 }
 
 fn stands_in_the_way(other: &Stored, new: &New<'_>) -> bool {
-    let same_playbook = other.history.begun.as_ref().is_some_and(|b| b.playbooks == new.playbooks);
     let same_hosts = other.history.hosts.iter().any(|h| new.hosts.contains(h));
-    same_playbook && same_hosts && (other.alive || other.history.is_open())
+    same_hosts && (other.alive || other.history.is_open())
 }
 
 fn blocked_by(other: &Stored) -> Error {
