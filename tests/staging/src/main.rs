@@ -41,6 +41,20 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Keep the state of a sandbox under a name
+    Snapshot {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Bring a sandbox back to a state that was kept, whatever became of it since
+    Restore {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
     /// Print the path of Compose v2, which is fetched from Debian where it is not there yet
     Compose,
     /// Remove the cached images and files that the next `up` would reuse
@@ -79,6 +93,8 @@ fn run(command: Command) -> Result<()> {
             Sshd::Kill => staging::sandbox::sshd::kill(&Place::new(&dir)?),
             Sshd::Start => staging::sandbox::sshd::start(&Place::new(&dir)?),
         },
+        Command::Snapshot { dir, name } => staging::sandbox::snapshot::take(&Place::new(&dir)?, &name),
+        Command::Restore { dir, name } => staging::sandbox::snapshot::restore(&Place::new(&dir)?, &name),
         Command::Compose => {
             writeln!(io::stdout(), "{}", staging::docker::compose()?.file.display())?;
             Ok(())
