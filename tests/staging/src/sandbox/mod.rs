@@ -7,7 +7,7 @@
 pub mod client;
 pub mod docker;
 pub mod machine;
-mod mirror;
+pub(crate) mod mirror;
 pub mod postgres;
 pub mod process;
 pub mod snapshot;
