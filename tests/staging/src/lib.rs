@@ -6,21 +6,26 @@
 #![cfg(feature = "vps")]
 
 pub mod docker;
+pub mod fleet;
 mod place;
 mod ports;
 pub mod project;
 mod raised;
 pub mod sandbox;
+mod secrets;
 pub mod system;
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-pub use place::Place;
-pub use raised::{Kind, Raised};
+pub use place::{Place, cache_dir};
+pub use raised::{Kind, Raised, Seqn};
+
+use crate::project::Project;
+use crate::secrets::Secrets;
 
 /// The kind asked for on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +81,37 @@ fn raise(place: &Place, kind: Kind) -> Result<Raised> {
     };
     raised.save(place)?;
     Ok(raised)
+}
+
+/// Sets up what runs, as an operator and an administrator did it long ago.
+fn seed(raised: &Raised, project: &Project, secrets: &Secrets) -> Result<()> {
+    let seeds = [
+        ("authentik-server", "authentik", secrets.authentik_seed(project)?),
+        ("silver-auth-api", "silver", secrets.silver_seed()?),
+    ];
+    for (service, what, seed) in seeds {
+        let dir = raised.project_dir.display();
+        let line = format!("cd {dir} && docker compose exec -T {service} /seqn-standin seed {what}");
+        system::feed(raised.ssh().arg(line), &seed.to_string())
+            .with_context(|| format!("{what} cannot be set up"))?;
+    }
+    Ok(())
+}
+
+/// Tells a service to misbehave by these rules of `CONTRACTS.md`, or with none to behave again.
+pub fn misbehave(place: &Place, service: &str, rules: &[String]) -> Result<()> {
+    let raised = Raised::load(place)?;
+    if !project::MISBEHAVING.contains(&service) {
+        bail!("no such service: {service}; there are {}", project::MISBEHAVING.join(", "));
+    }
+    let file = raised.project_dir.join("faults").join(service);
+    match rules {
+        [] if file.exists() => {
+            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        [] => Ok(()),
+        rules => place::write_file(&file, (rules.join("\n") + "\n").as_bytes(), 0o644),
+    }
 }
 
 /// Removes everything that `up` made in `place`; does nothing where nothing is left.

@@ -25,7 +25,7 @@ use crate::sandbox::process::{MARK, Process, tell_starter};
 
 /// Until it was healthy once, a service is asked this often, so that tests needn't wait for a
 /// whole interval. Failures count at the pace of the interval only.
-const EAGER: Duration = Duration::from_millis(100);
+const EAGER: Duration = Duration::from_millis(50);
 
 /// Runs until the container has stopped.
 pub fn run(machine: Machine, id: &str) -> Result<()> {
@@ -130,11 +130,18 @@ impl Supervisor {
                 }
             }
             pause = (pause * 2).min(Duration::from_secs(60));
+            self.mount()?;
         }
     }
 
-    /// What precedes the first process: ports, and the files of the server.
+    fn mount(&self) -> Result<()> {
+        let root = self.container.root(&self.machine);
+        self.container.mounts.iter().try_for_each(|mount| mount.start(&root))
+    }
+
+    /// What precedes the first process: mounts, ports, and the files of the server.
     async fn begin(self: &Arc<Supervisor>) -> Result<()> {
+        self.mount()?;
         for port in &self.container.ports {
             let host: Ipv4Addr = port.host.parse()?;
             let listener = TcpListener::bind((host, port.published)).await.with_context(|| {
