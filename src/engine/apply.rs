@@ -162,7 +162,11 @@ impl Applier<'_> {
         {
             return Ok(output);
         }
-        let back = inverse_of(&step, target).await?;
+        let beside = log.map_or(Err("was not kept"), StepLog::beside);
+        if let Some(log) = log {
+            self.locks.check(log.target)?;
+        }
+        let back = inverse_of(&step, target, &beside).await.map_err(|why| not_begun(&step, why))?;
         if self.noted_diff
             && !self.diff
             && let Effect::Write { path, content, .. } = &step.effect
@@ -280,7 +284,10 @@ async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Res
 }
 
 fn could_not(step: &Step, why: RemoteError) -> Failure {
-    let mut failure = Failure::from(why);
+    not_begun(step, why.into())
+}
+
+fn not_begun(step: &Step, mut failure: Failure) -> Failure {
     failure.message = format!("could not {}: {}", step.label, failure.message);
     failure
 }

@@ -10,6 +10,9 @@ use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program}
 /// Payloads up to this many bytes travel inside the script, as one encoded line.
 pub const INLINE: usize = 48 << 10;
 
+/// Functions of [`Effect::Keep`] and [`Effect::Restore`].
+const KEPT: &str = include_str!("kept.sh");
+
 /// Shells whose scripts may be handed over on a descriptor instead of the argument list, where a
 /// process list would show them.
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"];
@@ -177,6 +180,10 @@ pub fn effect(effect: &Effect, mark: Option<&Mark>) -> String {
             quote(path),
             expectation(expect)
         ),
+        Effect::Keep { path, kept } => format!("{KEPT}s_keep {} {}", quote(path), quote(kept)),
+        Effect::Restore { kept, path, inode, mtime, expect } => {
+            format!("{KEPT}s_restore {} {} {inode} {mtime} {}", quote(kept), quote(path), expectation(expect))
+        }
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
         Effect::Run(command) => isolated(command, mark),
         Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),
