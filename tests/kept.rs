@@ -96,6 +96,7 @@ fn what_is_replaced_or_removed_comes_back_as_it_was() {
         let id = test.journal().0.parent().unwrap().file_name().unwrap().to_str().unwrap().to_string();
         let name = kept[0].file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with(&format!(".big.seqn-play-{id}-")), "{name}");
+        assert_eq!(std::fs::metadata(&kept[0]).unwrap().mode() & 0o7777, 0o600);
         assert!(go(&test, &["runs", "show", "last"], 0).contains("(the old content is kept beside it)"));
         let note = std::fs::read_to_string(test.journal().0.with_file_name("note.md")).unwrap();
         assert!(!note.contains("larger than"), "{note}");
@@ -283,7 +284,7 @@ fn a_copy_is_kept_where_there_are_no_links_and_nothing_is_changed_where_there_is
         let fault = format!("1:{place}:kill");
         test.again(&["play.yml"], &[("PATH", &path), ("SEQN_PLAY_FAULT", &fault)]);
         let kept = std::fs::metadata(&beside(&test)[0]).unwrap();
-        assert_eq!((kept.nlink(), kept.mode() & 0o7777, kept.mtime()), (1, 0o640, 1_000_000));
+        assert_eq!((kept.nlink(), kept.mode() & 0o7777, kept.mtime()), (1, 0o600, 1_000_000));
         go(&test, &["rollback", "last"], 0);
         is_as_it_was(&test);
     }

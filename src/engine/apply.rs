@@ -187,6 +187,13 @@ impl Applier<'_> {
             _ => applied(target, &step.effect, None).await,
         };
         fault::at(Place::AfterEffect);
+        if applied.is_ok() {
+            for kept in back.beside() {
+                if let Err(e) = target.apply(&Effect::Close { kept: kept.into() }).await {
+                    done.warnings.push(format!("{kept} is as readable as the file was: {e}"));
+                }
+            }
+        }
         let back = match (&step.kind, &applied) {
             (StepKind::Stateful(Undo::FromOutput(inverse)), Ok(output)) => {
                 inverse(output).map_or(Back::Nothing, |effect| Back::Effects(vec![effect]))

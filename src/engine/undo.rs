@@ -222,9 +222,11 @@ async fn file_inverse(effect: &Effect, target: &Target, beside: &Beside) -> Resu
             Some(_) => restore(path, target, Expect::Anything, beside).await?,
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
-        Effect::Fetch { .. } | Effect::Unmake { .. } | Effect::Keep { .. } | Effect::Restore { .. } => {
-            Back::Nothing
-        }
+        Effect::Fetch { .. }
+        | Effect::Unmake { .. }
+        | Effect::Keep { .. }
+        | Effect::Close { .. }
+        | Effect::Restore { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
 }
@@ -360,12 +362,15 @@ async fn keep(path: &str, target: &Target, expect: Expect, beside: &Beside) -> R
         Err(e) if e.kind == RemoteErrorKind::Unreachable => return Err(e.into()),
         Err(e) => return Err(could_not(e.message)),
     };
-    let (inode, mtime) = said
-        .trim()
-        .split_once(' ')
-        .and_then(|(inode, mtime)| Some((inode.parse().ok()?, mtime.parse().ok()?)))
-        .ok_or_else(|| could_not(format!("the host said {said:?} of {kept}")))?;
-    Ok(Back::Effects(vec![Effect::Restore { kept, path: path.to_string(), inode, mtime, expect }]))
+    let restore = match said.split_whitespace().collect::<Vec<_>>()[..] {
+        [inode, mtime, mode] => inode.parse().ok().zip(mtime.parse().ok()).map(|(inode, mtime)| {
+            let (kept, path, mode) = (kept.clone(), path.to_string(), mode.to_string());
+            Effect::Restore { kept, path, inode, mtime, mode, expect }
+        }),
+        _ => None,
+    };
+    let restore = restore.ok_or_else(|| could_not(format!("the host said {said:?} of {kept}")))?;
+    Ok(Back::Effects(vec![restore]))
 }
 
 /// `.FILE.NAME` in the folder of `path`, with as much of the file's name as a name can hold.

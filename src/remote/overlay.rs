@@ -244,7 +244,11 @@ impl Host for Overlay {
                 );
                 self.plan(kept, Planned::Gone);
             }
-            Effect::Keep { .. } | Effect::Run(_) | Effect::Http(_) | Effect::Fetch { .. } => {}
+            Effect::Keep { .. }
+            | Effect::Close { .. }
+            | Effect::Run(_)
+            | Effect::Http(_)
+            | Effect::Fetch { .. } => {}
         }
     }
 

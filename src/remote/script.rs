@@ -10,7 +10,7 @@ use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program}
 /// Payloads up to this many bytes travel inside the script, as one encoded line.
 pub const INLINE: usize = 48 << 10;
 
-/// Functions of [`Effect::Keep`] and [`Effect::Restore`].
+/// Functions of [`Effect::Keep`], [`Effect::Close`] and [`Effect::Restore`].
 const KEPT: &str = include_str!("kept.sh");
 
 /// Shells whose scripts may be handed over on a descriptor instead of the argument list, where a
@@ -181,9 +181,14 @@ pub fn effect(effect: &Effect, mark: Option<&Mark>) -> String {
             expectation(expect)
         ),
         Effect::Keep { path, kept } => format!("{KEPT}s_keep {} {}", quote(path), quote(kept)),
-        Effect::Restore { kept, path, inode, mtime, expect } => {
-            format!("{KEPT}s_restore {} {} {inode} {mtime} {}", quote(kept), quote(path), expectation(expect))
-        }
+        Effect::Close { kept } => format!("{KEPT}s_close {}", quote(kept)),
+        Effect::Restore { kept, path, inode, mtime, mode, expect } => format!(
+            "{KEPT}s_restore {} {} {inode} {mtime} {} {}",
+            quote(kept),
+            quote(path),
+            quote(mode),
+            expectation(expect)
+        ),
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
         Effect::Run(command) => isolated(command, mark),
         Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),

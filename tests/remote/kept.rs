@@ -18,22 +18,24 @@ struct Kept {
     kept: PathBuf,
     inode: u64,
     mtime: i64,
+    mode: String,
 }
 
 impl Kept {
     async fn new(host: &Target, path: &Path) -> Kept {
         let kept = path.with_file_name(format!(".{}.kept", path.file_name().unwrap().to_str().unwrap()));
         let said = host.apply(&keep(path, &kept)).await.unwrap().stdout_text();
-        let (inode, mtime) = said.trim().split_once(' ').unwrap();
-        let (inode, mtime) = (inode.parse().unwrap(), mtime.parse().unwrap());
+        let words: Vec<&str> = said.split_whitespace().collect();
+        let (inode, mtime, mode) = (words[0].parse().unwrap(), words[1].parse().unwrap(), words[2].into());
         let is = std::fs::metadata(&kept).unwrap();
         assert_eq!((is.ino(), is.mtime()), (inode, mtime));
-        Kept { path: path.into(), kept, inode, mtime }
+        Kept { path: path.into(), kept, inode, mtime, mode }
     }
 
     async fn restore(&self, host: &Target, expect: Expect) -> Result<(), RemoteError> {
         let (kept, path) = (text(&self.kept), text(&self.path));
-        let effect = Effect::Restore { kept, path, inode: self.inode, mtime: self.mtime, expect };
+        let Kept { inode, mtime, .. } = *self;
+        let effect = Effect::Restore { kept, path, inode, mtime, mode: self.mode.clone(), expect };
         host.apply(&effect).await.map(drop)
     }
 }
@@ -64,10 +66,10 @@ pub async fn all(connection: &Connection, linked: bool) {
     // Replaced, and put back as it was; the second time it is found so.
     for name in ["plain", "it's a name\n", "-rf", "back\\slash"] {
         let path = file(name, "old");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         if is_root() {
             std::os::unix::fs::chown(&path, Some(12345), Some(23456)).unwrap();
         }
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o4750)).unwrap();
         std::fs::File::options()
             .append(true)
             .open(&path)
@@ -77,10 +79,16 @@ pub async fn all(connection: &Connection, linked: bool) {
         let before = std::fs::metadata(&path).unwrap();
         let kept = Kept::new(&host, &path).await;
         assert_eq!(kept.inode == before.ino(), linked, "{name:?}");
-        let beside = std::fs::metadata(&kept.kept).unwrap();
-        assert_eq!((beside.mode(), beside.uid(), beside.mtime()), (before.mode(), before.uid(), 0));
+        let beside = || std::fs::metadata(&kept.kept).unwrap();
+        let close = Effect::Close { kept: text(&kept.kept) };
+        // While it has two names it is as it was.
+        host.apply(&close).await.unwrap();
+        let mode = if linked { 0o4750 } else { 0o600 };
+        assert_eq!((beside().mode() & 0o7777, beside().uid(), beside().mtime()), (mode, before.uid(), 0));
         host.apply(&write(&path, bytes(b"new"))).await.unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        host.apply(&close).await.unwrap();
+        assert_eq!(beside().mode() & 0o7777, 0o600);
         assert_eq!(std::fs::read(&kept.kept).unwrap(), b"old");
         for _ in 0..2 {
             kept.restore(&host, is(b"new")).await.unwrap();
