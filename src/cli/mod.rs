@@ -10,6 +10,7 @@ mod inventory;
 mod lint;
 mod playbook;
 mod preview;
+mod prune;
 mod resume;
 mod rollback;
 mod run_log;

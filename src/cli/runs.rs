@@ -4,8 +4,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use crate::report::{Format, Paint, Screen, Settings};
-use crate::run::audit::{Line, What};
-use crate::run::history::{History, State};
+use crate::run::history::State;
 use crate::run::journal::{End, Sync};
 use crate::run::record::{Record, Status};
 use crate::run::recorder::{Recorder, now};
@@ -15,6 +14,7 @@ use crate::source::Diagnostics;
 
 use super::Command;
 use super::audit;
+use super::prune::Prune;
 use super::run_log::RunFlags;
 use super::setup::{self, Outputs};
 
@@ -47,17 +47,8 @@ enum Action {
         #[command(flatten)]
         flags: RunFlags,
     },
-    /// Remove finished runs
-    Prune {
-        /// Those older than so many days
-        #[arg(long, value_name = "DAYS")]
-        older_than: Option<u32>,
-        /// All but so many of the newest
-        #[arg(long, value_name = "NUMBER")]
-        keep: Option<usize>,
-        #[command(flatten)]
-        flags: RunFlags,
-    },
+    /// Remove finished runs, and what they left on hosts to be taken back with
+    Prune(Prune),
     /// Who changed what, when and why, over all runs
     Audit {
         /// Only what happened since this day (2026-11-26), or moment
@@ -71,7 +62,7 @@ enum Action {
 impl Command for Runs {
     fn run(self) -> u8 {
         let outputs = Outputs::new(Format::Text, Settings::default());
-        match self.act(&outputs.screen) {
+        match self.act(&outputs) {
             Ok(true) => 0,
             // What is wrong was told.
             Ok(false) => 1,
@@ -84,10 +75,11 @@ impl Command for Runs {
 }
 
 impl Runs {
-    fn act(&self, screen: &Screen) -> Result<bool, Diagnostics> {
+    fn act(&self, outputs: &Outputs) -> Result<bool, Diagnostics> {
+        let screen = &*outputs.screen;
         let wrong = |e: Error| setup::problem("run", &e);
         let flags = match &self.action {
-            Some(Action::Abandon { flags, .. } | Action::Prune { flags, .. }) => flags,
+            Some(Action::Abandon { flags, .. } | Action::Prune(Prune { flags, .. })) => flags,
             _ => &self.flags,
         };
         let store = flags.store(&setup::cwd()?);
@@ -97,9 +89,7 @@ impl Runs {
             Some(Action::Abandon { id, flags }) => {
                 abandon(&store, id, flags, screen).map_err(wrong)?;
             }
-            Some(Action::Prune { older_than, keep, flags }) => {
-                prune(&store, *older_than, *keep, flags, screen).map_err(wrong)?
-            }
+            Some(Action::Prune(prune)) => return prune.run(&store, outputs),
             Some(Action::Audit { since }) => {
                 audit::show(&store, since.as_deref(), self.json, screen).map_err(wrong)?;
             }
@@ -222,7 +212,8 @@ fn show(run: &Stored, screen: &Screen) {
         let took = outcome.took as f64 / 1000.0;
         screen.line(paint, &format!("  {word}: [{}] {took:.1} s at {}", outcome.host, outcome.at));
         for step in history.steps_of(&outcome.instance) {
-            say(&format!("    {}", step.intent.label));
+            let beside = if step.intent.beside { " (the old content is kept beside it)" } else { "" };
+            say(&format!("    {}{beside}", step.intent.label));
         }
         if let Some(message) = &outcome.message {
             say(&format!("    {message}"));
@@ -284,59 +275,6 @@ fn abandon(store: &Store, id: &str, flags: &RunFlags, screen: &Screen) -> Result
     recorder.write(&Record::Abandoned { at: now(), by: flags.actor(), reason }, Sync::Now)?;
     screen.line(Paint::Plain, &format!("abandoned: {id}. What it changed stays as it is."));
     Ok(())
-}
-
-/// Removes runs of which nothing is open any more.
-fn prune(
-    store: &Store,
-    older_than: Option<u32>,
-    keep: Option<usize>,
-    flags: &RunFlags,
-    screen: &Screen,
-) -> Result<(), Error> {
-    if older_than.is_none() && keep.is_none() {
-        return Err(Error::refused("say which runs: --older-than DAYS, --keep NUMBER, or both"));
-    }
-    let mut runs = store.all();
-    runs.reverse();
-    let is_old = |history: &History| {
-        let Some(days) = older_than else { return true };
-        chrono::DateTime::parse_from_rfc3339(&history.last_at)
-            .is_ok_and(|at| chrono::Local::now().signed_duration_since(at).num_days() >= i64::from(days))
-    };
-    let mut removed = 0;
-    for run in runs.iter().skip(keep.unwrap_or(0)) {
-        let settled = matches!(run.state(), State::Finished | State::RolledBack | State::Abandoned)
-            || (run.state() == State::Failed && !run.history.is_open());
-        if settled && !run.alive && is_old(&run.history) {
-            audit_pruned(store, run, flags)?;
-            store.remove(run)?;
-            removed += 1;
-        }
-    }
-    screen.line(Paint::Plain, &format!("removed: {removed}; {} are left", runs.len() - removed));
-    Ok(())
-}
-
-/// The trail goes on telling of a run that is away.
-fn audit_pruned(store: &Store, run: &Stored, flags: &RunFlags) -> Result<(), Error> {
-    let begun = run.history.begun.as_ref();
-    let line = Line {
-        at: now(),
-        what: What::Pruned,
-        run: run.id.clone(),
-        by: flags.actor(),
-        reason: flags.reason.clone(),
-        playbooks: begun.map(|b| b.playbooks.clone()).unwrap_or_default(),
-        inventory: begun.map(|b| b.inventory.clone()).unwrap_or_default(),
-        hosts: run.history.hosts.clone(),
-        changed: Default::default(),
-        taken_back: 0,
-        ending: None,
-        journal: None,
-    };
-    let audit = store.audit();
-    audit.append(&line).map(drop).map_err(|e| Error::io("write", audit.path(), &e))
 }
 
 /// Columns as wide as their widest cell, two spaces apart.

@@ -162,7 +162,11 @@ impl Applier<'_> {
         {
             return Ok(output);
         }
-        let back = inverse_of(&step, target).await?;
+        let beside = log.map_or(Err("was not kept"), StepLog::beside);
+        if let Some(log) = log {
+            self.locks.check(log.target)?;
+        }
+        let back = inverse_of(&step, target, &beside).await.map_err(|why| not_begun(&step, why))?;
         if self.noted_diff
             && !self.diff
             && let Effect::Write { path, content, .. } = &step.effect
@@ -183,6 +187,13 @@ impl Applier<'_> {
             _ => applied(target, &step.effect, None).await,
         };
         fault::at(Place::AfterEffect);
+        if applied.is_ok() {
+            for kept in back.beside() {
+                if let Err(e) = target.apply(&Effect::Close { kept: kept.into() }).await {
+                    done.warnings.push(format!("{kept} is as readable as the file was: {e}"));
+                }
+            }
+        }
         let back = match (&step.kind, &applied) {
             (StepKind::Stateful(Undo::FromOutput(inverse)), Ok(output)) => {
                 inverse(output).map_or(Back::Nothing, |effect| Back::Effects(vec![effect]))
@@ -280,7 +291,10 @@ async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Res
 }
 
 fn could_not(step: &Step, why: RemoteError) -> Failure {
-    let mut failure = Failure::from(why);
+    not_begun(step, why.into())
+}
+
+fn not_begun(step: &Step, mut failure: Failure) -> Failure {
     failure.message = format!("could not {}: {}", step.label, failure.message);
     failure
 }

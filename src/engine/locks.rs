@@ -15,6 +15,8 @@ use crate::remote::{
     Connection, Connections, EffectId, EffectState, Holder, HostLock, LockRefused, LockRequest, RemoteError,
     RemoteErrorKind, TransportKind,
 };
+use crate::run::journal::Sync;
+use crate::run::record::Record;
 use crate::run::recorder::Recorder;
 use crate::run::store::{Store, Stored};
 use crate::source::Val;
@@ -134,18 +136,18 @@ impl Locks {
         // Of two names for one machine the second must find the first's lock.
         wanted.dedup_by(|a, b| place(&a.1) == place(&b.1));
         let width = if locking.wait.is_some() { 1 } else { taker.forks.max(1) };
-        let asked: Vec<(String, Result<HostLock, LockRefused>)> = futures::stream::iter(wanted)
+        let asked: Vec<(String, Connection, Result<HostLock, LockRefused>)> = futures::stream::iter(wanted)
             .map(|(host, connection)| async move {
                 let taken = take_one(taker, locking, &host, &connection).await;
-                (host, taken)
+                (host, connection, taken)
             })
             .buffered(width)
             .collect()
             .await;
         let mut refused = None;
-        for (host, taken) in asked {
+        for (host, connection, taken) in asked {
             match taken {
-                Ok(lock) => self.keep(taker, host, lock),
+                Ok(lock) => self.keep(taker, &locking.project, host, &connection, lock),
                 Err(LockRefused::Ours) => {}
                 Err(LockRefused::Failed(e)) if e.kind == RemoteErrorKind::Unreachable => {}
                 Err(why) => refused = refused.or(Some((host, why))),
@@ -157,10 +159,17 @@ impl Locks {
         }
     }
 
-    fn keep(&self, taker: &Taker<'_>, host: String, lock: HostLock) {
+    fn keep(&self, taker: &Taker<'_>, project: &str, host: String, connection: &Connection, lock: HostLock) {
         let lock = Arc::new(lock);
         let mut writer = None;
         if let Some(recorder) = taker.recorder {
+            let locked = recorder.seal(connection).and_then(|reached| {
+                let (host, project) = (host.clone(), project.to_string());
+                recorder.write(&Record::Locked { host, project, reached }, Sync::Later)
+            });
+            if let Err(why) = locked {
+                taker.warn(format!("{host}: what is left there can't be pruned: {why}"));
+            }
             let (lines, waiting) = mpsc::unbounded_channel();
             let file = journal_file(&recorder.run);
             let there = (!recorder.has_acted()).then_some(0);
@@ -236,7 +245,8 @@ impl Locks {
     }
 }
 
-async fn take_one(
+/// Takes the lock of one host.
+pub(super) async fn take_one(
     taker: &Taker<'_>,
     locking: &Locking,
     host: &str,
@@ -341,7 +351,7 @@ fn connection_of(engine: &Engine, play: &Play, host: &str, scope: &Scope) -> Opt
     connect::settings(engine, host, scope, &play.keywords, &render).ok()
 }
 
-fn told(host: &str, why: &LockRefused) -> Failure {
+pub(super) fn told(host: &str, why: &LockRefused) -> Failure {
     let failure = Failure::new(format!("{host} is locked, and nothing was begun: {why}"));
     match why {
         LockRefused::Held(by) if by.dead.is_some() => {

@@ -19,6 +19,7 @@ use crate::secret::Redactor;
 use crate::source::{Map, Val};
 
 use super::event::{Outcome, WayBack};
+use super::undo::{Beside, MAYBE_SECRET};
 
 /// Output of an effect that is kept: more than that nobody reads back. Bytes.
 const KEPT_OUTPUT: usize = 1 << 20;
@@ -234,6 +235,8 @@ pub struct StepLog<'a> {
     pub attempt: u32,
     /// The task's `probe:`, rendered.
     pub probe: Option<Probe>,
+    /// What the task handles may be secret.
+    pub no_log: bool,
     part: AtomicU32,
 }
 
@@ -265,6 +268,7 @@ impl<'a> StepLog<'a> {
             earlier,
             attempt,
             probe: None,
+            no_log: false,
             part: AtomicU32::new(0),
         }
     }
@@ -272,6 +276,33 @@ impl<'a> StepLog<'a> {
     /// Under which its host notes what becomes of a Step.
     pub fn effect_id(&self, step: &StepId) -> EffectId {
         effect_id(&self.log.recorder.run, step, self.connection)
+    }
+
+    /// By what name the content that the next Step replaces stays beside the file, where it is too
+    /// large for the journal; else why not.
+    pub fn beside(&self) -> Beside {
+        let run = &self.log.recorder.run;
+        match self.log.recorder.key() {
+            _ if self.no_log => Err(MAYBE_SECRET),
+            None => Err("was not kept, since nobody could open the journal"),
+            // Nobody puts it back.
+            Some(_)
+                if !self.of.undo.is_empty()
+                    || self.of.accepts_one_way()
+                    || history::is_undo(&self.instance) =>
+            {
+                Err("was not kept")
+            }
+            Some(_) => Ok(format!("seqn-play-{run}-{}", &self.effect_id(&self.next()).hash()[..8])),
+        }
+    }
+
+    fn next(&self) -> StepId {
+        StepId {
+            instance: self.instance.clone(),
+            attempt: self.attempt,
+            part: self.part.load(Ordering::Relaxed),
+        }
     }
 
     /// What takes the Step back, as far as a journal can hold it: a task can say it by itself.
@@ -297,11 +328,8 @@ impl<'a> StepLog<'a> {
 
     /// Writes that a Step is about to be applied.
     pub fn intend(&self, step: &Step, back: &Back) -> Result<StepId, Failure> {
-        let id = StepId {
-            instance: self.instance.clone(),
-            attempt: self.attempt,
-            part: self.part.fetch_add(1, Ordering::Relaxed),
-        };
+        let id = self.next();
+        self.part.fetch_add(1, Ordering::Relaxed);
         self.log.touched.store(true, Ordering::Relaxed);
         let on_host = step.at == Where::Host;
         let kept = Kept {
@@ -318,6 +346,7 @@ impl<'a> StepLog<'a> {
             task: self.task.to_string(),
             label: step.label.clone(),
             nature: self.nature(step),
+            beside: kept.back.beside().next().is_some(),
             kept: self.log.recorder.seal(&kept)?,
         };
         self.log.write(&Record::Intent(Box::new(intent)), Sync::Now)?;

@@ -20,6 +20,7 @@ pub mod own_undo;
 mod play;
 mod prompts;
 pub mod prospects;
+pub mod prune;
 pub mod rollback;
 mod services;
 mod stats;

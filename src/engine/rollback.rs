@@ -95,8 +95,12 @@ fn one_way(past: &History, step: &Step, why: &str) -> Failure {
 }
 
 fn overwriting(effect: &mut Effect) {
-    if let Effect::Write { expect, .. } | Effect::Unmake { expect, .. } = effect {
-        *expect = Expect::Anything;
+    match effect {
+        Effect::Write { expect, .. } | Effect::Unmake { expect, .. } | Effect::Restore { expect, .. } => {
+            *expect = Expect::Anything;
+        }
+        Effect::Link { force, .. } => *force = true,
+        _ => {}
     }
 }
 

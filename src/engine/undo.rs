@@ -3,10 +3,13 @@
 //! container with the new password.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
 
 use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
@@ -24,6 +27,12 @@ use super::fault::{self, Place};
 /// How long a host that is lost is waited for, since half of a transaction must not stay.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Of a file, in bytes, on the file systems of hosts.
+const LONGEST_NAME: usize = 255;
+
+/// Why content is not left beside its file.
+pub const MAYBE_SECRET: &str = "may be secret, so it was not kept beside it";
 
 /// A Step that was applied, with what takes it back.
 pub struct Applied {
@@ -98,6 +107,8 @@ impl Reach {
                         Effect::Attributes { path: path.clone(), attributes, recurse: false, follow: true };
                     self.apply(target, &effect).await?;
                 }
+                Effect::Link { path, target: text, hard: false, .. }
+                    if is_link_to(target, path, text).await => {}
                 other => self.apply(target, other).await?,
             }
         }
@@ -154,25 +165,40 @@ async fn has_content(target: &Target, path: &str, content: &[u8]) -> bool {
     matches!(stat, Ok(Some(stat)) if stat.checksum.as_deref() == Some(sha256(content).as_str()))
 }
 
-/// What will take `step` back, observed before it is applied.
-pub async fn inverse_of(step: &Step, target: &Target) -> Result<Back, Failure> {
+/// By what name content that is too large for the journal stays beside its file; else why it doesn't.
+pub type Beside = Result<String, &'static str>;
+
+async fn is_link_to(target: &Target, path: &str, text: &str) -> bool {
+    let stat = target.stat_with(path, false, None).await;
+    matches!(stat, Ok(Some(stat)) if stat.kind == FileKind::Link && stat.link_text == text)
+}
+
+/// What will take `step` back, observed before it is applied. Content that stays beside its file is
+/// there from now on.
+pub async fn inverse_of(step: &Step, target: &Target, beside: &Beside) -> Result<Back, Failure> {
     Ok(match &step.kind {
         StepKind::Passing => Back::Nothing,
         StepKind::Derived => Back::Again(Box::new(step.effect.clone())),
         StepKind::Stateful(Undo::Effect(effect)) => Back::Effects(vec![(**effect).clone()]),
         StepKind::Stateful(Undo::FromOutput(_)) => Back::Nothing,
         StepKind::Stateful(Undo::OneWay(why)) => Back::OneWay(why.clone()),
-        StepKind::Stateful(Undo::File) => file_inverse(&step.effect, target).await?,
+        StepKind::Stateful(Undo::File) => file_inverse(&step.effect, target, beside).await?,
     })
 }
 
-async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure> {
+async fn file_inverse(effect: &Effect, target: &Target, beside: &Beside) -> Result<Back, Failure> {
     Ok(match effect {
-        Effect::Write { path, content, .. } => rewrite(path, target, written(content)).await?,
-        Effect::Remove { path, .. } => restore(path, target, Expect::Absent).await?,
-        Effect::Touch { path, .. } | Effect::Rename { path, .. } => {
-            restore(path, target, Expect::Anything).await?
+        Effect::Write { path, content, .. } => {
+            let secret = matches!(content, Content::Text(text) if text.is_secret());
+            let beside = if secret { &Err(MAYBE_SECRET) } else { beside };
+            rewrite(path, target, written(content, target).await?, beside).await?
         }
+        Effect::Remove { path, .. } => restore(path, target, Expect::Absent, beside).await?,
+        Effect::Rename { path, .. } => restore(path, target, Expect::Anything, beside).await?,
+        Effect::Touch { path, .. } => match stat(path, target).await? {
+            None => Back::Effects(vec![unmake(path, Expect::Anything)]),
+            Some(stat) => Back::Effects(vec![times_back(&stat)]),
+        },
         Effect::Directory { path, .. } => match stat(path, target).await? {
             None => Back::Effects(made_with(path, target).await?),
             Some(stat) => Back::Effects(vec![attributes_back(&stat)]),
@@ -193,10 +219,14 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
                 hard: false,
                 force: true,
             }]),
-            Some(_) => restore(path, target, Expect::Anything).await?,
+            Some(_) => restore(path, target, Expect::Anything, beside).await?,
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
-        Effect::Fetch { .. } | Effect::Unmake { .. } => Back::Nothing,
+        Effect::Fetch { .. }
+        | Effect::Unmake { .. }
+        | Effect::Keep { .. }
+        | Effect::Close { .. }
+        | Effect::Restore { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
 }
@@ -221,16 +251,35 @@ async fn made_with(path: &str, target: &Target) -> Result<Vec<Effect>, Failure> 
 }
 
 /// What a write leaves: whoever changed the file since must not lose that.
-fn written(content: &Content) -> Expect {
-    match content {
+async fn written(content: &Content, target: &Target) -> Result<Expect, Failure> {
+    Ok(match content {
         Content::Text(text) => Expect::Sha256(sha256(text.as_bytes())),
         Content::Bytes(bytes) => Expect::Sha256(sha256(bytes)),
-        Content::Operator { .. } | Content::Host { .. } => Expect::Anything,
+        Content::Operator { path, .. } => Expect::Sha256(sha256_of(path).await?),
+        // The module has asked that.
+        Content::Host { path } => {
+            let from = target.stat_with(path, true, Some(Checksum::Sha256)).await?;
+            let sum = from.as_ref().and_then(|stat| stat.checksum.clone());
+            sum.map_or(Expect::Anything, Expect::Sha256)
+        }
+    })
+}
+
+/// Of a file of this machine, in constant memory.
+async fn sha256_of(path: &Path) -> Result<String, Failure> {
+    let unreadable = |e: std::io::Error| Failure::new(format!("can't read {}: {e}", path.display()));
+    let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer).await.map_err(unreadable)? {
+            0 => break Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect()),
+            n => digest.update(&buffer[..n]),
+        }
     }
 }
 
 /// What a write through `path` replaces. A module has mostly read it by now, so this asks nothing.
-async fn rewrite(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
+async fn rewrite(path: &str, target: &Target, expect: Expect, beside: &Beside) -> Result<Back, Failure> {
     let known = target.remembered_file(path).filter(|f| f.content.len() as u64 <= KEPT_CONTENT);
     let read = match known {
         Some(file) => Ok(file),
@@ -241,10 +290,14 @@ async fn rewrite(path: &str, target: &Target, expect: Expect) -> Result<Back, Fa
             Some(stat) if stat.kind == FileKind::File => {
                 Ok(Back::Effects(vec![as_it_was(path, &file.content, stat, expect)]))
             }
-            None => Ok(Back::Effects(vec![Effect::Unmake { path: path.to_string(), expect }])),
-            Some(_) => restore(path, target, expect).await,
+            None => Ok(Back::Effects(vec![unmake(path, expect)])),
+            Some(_) => restore(path, target, expect, beside).await,
         },
-        Err(e) if e.kind == RemoteErrorKind::Limit => restore(path, target, expect).await,
+        Err(e) if e.kind == RemoteErrorKind::Limit => {
+            let own = target.stat_with(path, false, None).await?;
+            let through = own.filter(|own| own.kind == FileKind::Link).map(|own| own.link_target.clone());
+            keep(&through.unwrap_or_else(|| path.to_string()), target, expect, beside).await
+        }
         Err(e) => Err(e.into()),
     }
 }
@@ -262,26 +315,84 @@ fn as_it_was(path: &str, content: &[u8], stat: &Stat, expect: Expect) -> Effect 
 
 /// Puts back what is at `path` now: content and attributes, or nothing. `expect` is what must be
 /// there by then.
-async fn restore(path: &str, target: &Target, expect: Expect) -> Result<Back, Failure> {
+async fn restore(path: &str, target: &Target, expect: Expect, beside: &Beside) -> Result<Back, Failure> {
     let stat = target.stat_with(path, false, None).await?;
     let Some(stat) = stat else {
         return Ok(Back::Effects(vec![Effect::Remove { path: path.to_string(), recurse: false }]));
     };
     Ok(match stat.kind {
-        FileKind::File | FileKind::Link if stat.size <= KEPT_CONTENT => {
+        FileKind::Link => Back::Effects(vec![Effect::Link {
+            path: path.to_string(),
+            target: stat.link_text.clone(),
+            hard: false,
+            force: expect != Expect::Absent,
+        }]),
+        FileKind::File if stat.size <= KEPT_CONTENT => {
             let file = target.read(path, KEPT_CONTENT).await?;
             let stat = file.stat.as_ref().unwrap_or(&stat);
             Back::Effects(vec![as_it_was(path, &file.content, stat, expect)])
         }
-        FileKind::File | FileKind::Link => Back::OneWay(format!(
-            "{path} is larger than {} MiB and was not kept; restore it from a backup",
-            KEPT_CONTENT >> 20
-        )),
+        FileKind::File => keep(path, target, expect, beside).await?,
         FileKind::Directory => {
             Back::OneWay(format!("the directory {path} was not kept; restore it from a backup"))
         }
         _ => Back::OneWay(format!("{path} is a special file and was not kept")),
     })
+}
+
+/// Leaves a large file where it is under a second name too. `path` is not a link.
+async fn keep(path: &str, target: &Target, expect: Expect, beside: &Beside) -> Result<Back, Failure> {
+    let name = match beside {
+        Ok(name) => name,
+        Err(why) => {
+            let size = KEPT_CONTENT >> 20;
+            return Ok(Back::OneWay(format!(
+                "{path} is larger than {size} MiB and {why}; restore it from a backup"
+            )));
+        }
+    };
+    let kept = beside_of(path, name);
+    let could_not = |why: String| {
+        Failure::new(format!("what {path} holds could not be kept beside it, so it was not changed: {why}"))
+            .help("make that possible there (room, rights on the folder), or let the task say `one_way: ok`: then it is not kept, and can't be taken back")
+    };
+    let effect = Effect::Keep { path: path.to_string(), kept: kept.clone() };
+    let said = match target.apply(&effect).await {
+        Ok(output) => output.stdout_text(),
+        Err(e) if e.kind == RemoteErrorKind::Unreachable => return Err(e.into()),
+        Err(e) => return Err(could_not(e.message)),
+    };
+    let restore = match said.split_whitespace().collect::<Vec<_>>()[..] {
+        [inode, mtime, mode] => inode.parse().ok().zip(mtime.parse().ok()).map(|(inode, mtime)| {
+            let (kept, path, mode) = (kept.clone(), path.to_string(), mode.to_string());
+            Effect::Restore { kept, path, inode, mtime, mode, expect }
+        }),
+        _ => None,
+    };
+    let restore = restore.ok_or_else(|| could_not(format!("the host said {said:?} of {kept}")))?;
+    Ok(Back::Effects(vec![restore]))
+}
+
+/// `.FILE.NAME` in the folder of `path`, with as much of the file's name as a name can hold.
+fn beside_of(path: &str, name: &str) -> String {
+    let (folder, file) =
+        path.rsplit_once('/').map_or(("", path), |(_, file)| path.split_at(path.len() - file.len()));
+    let mut most = LONGEST_NAME.saturating_sub(name.len() + 2).min(file.len());
+    while !file.is_char_boundary(most) {
+        most -= 1;
+    }
+    format!("{folder}.{}.{name}", &file[..most])
+}
+
+fn unmake(path: &str, expect: Expect) -> Effect {
+    Effect::Unmake { path: path.to_string(), expect }
+}
+
+/// What [`Effect::Touch`] changes of a file that is there.
+fn times_back(stat: &Stat) -> Effect {
+    let times = Attributes { mtime: Some(stat.mtime), atime: Some(stat.atime), ..attributes_of(stat) };
+    let path = stat.path.clone();
+    Effect::Attributes { path, attributes: times, recurse: false, follow: true }
 }
 
 fn attributes_of(stat: &Stat) -> Attributes {

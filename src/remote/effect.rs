@@ -38,6 +38,25 @@ pub enum Effect {
     Remove { path: String, recurse: bool },
     /// Remove the file that a [`Effect::Write`] made, wherever links led it. Nothing there is fine.
     Unmake { path: String, expect: Expect },
+    /// Give the content of the file at `path` (not followed) a second name in the same folder, before
+    /// something replaces or removes it: a hard link, or a synced copy where the file system has none.
+    /// What is at `kept` is replaced. The output's `stdout` is what [`Effect::Restore`] wants to know:
+    /// `inode mtime mode`.
+    Keep { path: String, kept: String },
+    /// Mode 0600 for a kept file, where it is the only name of its content by now.
+    Close { kept: String },
+    /// Put a kept file back over `path` (not followed), with the attributes that it had. What was put
+    /// back before is fine, and so is a file that nothing replaced.
+    Restore {
+        kept: String,
+        path: String,
+        inode: u64,
+        /// Seconds since the epoch.
+        mtime: i64,
+        /// Octal.
+        mode: String,
+        expect: Expect,
+    },
     /// Move `from` over `path` on the same host.
     Rename { from: String, path: String },
     /// Run a command; a non-zero status is an output, not an error.

@@ -308,6 +308,8 @@ fn label(effect: &Effect) -> &'static str {
         Effect::Link { .. } => "LINK",
         Effect::Touch { .. } => "TOUCH",
         Effect::Remove { .. } | Effect::Unmake { .. } => "REMOVE",
+        Effect::Keep { .. } | Effect::Close { .. } => "KEEP",
+        Effect::Restore { .. } => "RESTORE",
         Effect::Rename { .. } => "RENAME",
         Effect::Run(_) => "RUN",
         Effect::Http(_) => "HTTP",

@@ -232,7 +232,23 @@ impl Host for Overlay {
                 self.plan(path, moved);
                 self.plan(from, Planned::Gone);
             }
-            Effect::Run(_) | Effect::Http(_) | Effect::Fetch { .. } => {}
+            Effect::Restore { kept, path, .. } => {
+                self.plan(
+                    path,
+                    Planned::Present {
+                        kind: FileKind::File,
+                        content: None,
+                        attributes: Attributes::default(),
+                        link: String::new(),
+                    },
+                );
+                self.plan(kept, Planned::Gone);
+            }
+            Effect::Keep { .. }
+            | Effect::Close { .. }
+            | Effect::Run(_)
+            | Effect::Http(_)
+            | Effect::Fetch { .. } => {}
         }
     }
 

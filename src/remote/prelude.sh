@@ -184,6 +184,10 @@ s_expect() { # path expectation(any|absent|SHA-256)
     fi
     ;;
   *)
+    if [ ! -e "$1" ]; then
+      echo "$1 is not there any more" >&2
+      return 9
+    fi
     s_now=$(s_hash sha256 "$1") || return 9
     if [ "$s_now" != "$2" ]; then
       echo "$1 was changed by somebody else" >&2

@@ -10,6 +10,9 @@ use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program}
 /// Payloads up to this many bytes travel inside the script, as one encoded line.
 pub const INLINE: usize = 48 << 10;
 
+/// Functions of [`Effect::Keep`], [`Effect::Close`] and [`Effect::Restore`].
+const KEPT: &str = include_str!("kept.sh");
+
 /// Shells whose scripts may be handed over on a descriptor instead of the argument list, where a
 /// process list would show them.
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"];
@@ -175,6 +178,15 @@ pub fn effect(effect: &Effect, mark: Option<&Mark>) -> String {
         Effect::Unmake { path, expect } => format!(
             "s_real {} || exit 1\n[ -e \"$s_to\" ] || exit 0\ns_expect \"$s_to\" {} || exit $?\nrm -f -- \"$s_to\"",
             quote(path),
+            expectation(expect)
+        ),
+        Effect::Keep { path, kept } => format!("{KEPT}s_keep {} {}", quote(path), quote(kept)),
+        Effect::Close { kept } => format!("{KEPT}s_close {}", quote(kept)),
+        Effect::Restore { kept, path, inode, mtime, mode, expect } => format!(
+            "{KEPT}s_restore {} {} {inode} {mtime} {} {}",
+            quote(kept),
+            quote(path),
+            quote(mode),
             expectation(expect)
         ),
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),

@@ -5,17 +5,24 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::record::{Begun, Done, Ended, Intent, Nature, Record, Recorded, Status};
+use super::seal::Sealed;
 
 /// A run as its journal tells it, up to its last record.
 #[derive(Debug, Default, Clone)]
 pub struct History {
     pub begun: Option<Box<Begun>>,
-    pub answers: HashMap<String, Option<super::seal::Sealed>>,
+    pub answers: HashMap<String, Option<Sealed>>,
     /// In the order applied; those that were taken back are not among them.
     pub steps: Vec<Step>,
     /// By Instance id; the last one counts.
     pub outcomes: IndexMap<String, Recorded>,
     pub hosts: Vec<String>,
+    /// Where the journal is kept too; the last lock of a host counts.
+    pub locked: IndexMap<String, Locked>,
+    /// Every Step that left content beside a file, also those that were taken back.
+    pub beside: Vec<Intent>,
+    /// A Step was applied, or may have been.
+    pub acted: bool,
     pub ending: Option<Ended>,
     /// Who said that it stays as it is, when and why.
     pub abandoned: Option<(String, String, String)>,
@@ -41,6 +48,13 @@ pub struct Step {
     pub done: Option<Done>,
     /// Its Instance came to an Outcome after it.
     pub told: bool,
+}
+
+/// A host that a run locked.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    pub project: String,
+    pub reached: Option<Sealed>,
 }
 
 /// What a run is in, for people and for the next command.
@@ -78,7 +92,8 @@ pub fn undo_site(play: &str, number: usize) -> String {
     format!("{play}/undo-{number}")
 }
 
-fn is_undo(instance: &str) -> bool {
+/// Whether it belongs to such a task.
+pub fn is_undo(instance: &str) -> bool {
     instance.split('/').nth(1).is_some_and(|part| part.starts_with("undo-"))
 }
 
@@ -107,10 +122,17 @@ impl History {
                     }
                 }
             }
+            Record::Locked { host, project, reached } => {
+                self.locked.insert(host, Locked { project, reached });
+            }
             Record::Intent(intent) if is_undo(&intent.step.instance) => self.last_at = intent.at,
             Record::Outcome(outcome) if is_undo(&outcome.instance) => self.last_at = outcome.at,
             Record::Intent(intent) => {
                 self.last_at = intent.at.clone();
+                self.acted = true;
+                if intent.beside {
+                    self.beside.push((*intent).clone());
+                }
                 self.outcomes.shift_remove(&intent.step.instance);
                 self.steps.push(Step { intent: *intent, done: None, told: false });
             }
@@ -316,6 +338,7 @@ mod tests {
             task: instance.into(),
             label: instance.into(),
             nature: Nature::Observable,
+            beside: false,
             kept: None,
         }))
     }

@@ -11,7 +11,7 @@ use crate::source::{Map, Val};
 use super::seal::Sealed;
 
 /// The version of the format. Raised when an older program would misread a record.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What an Instance did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +46,14 @@ pub enum Record {
     Answered { name: String, value: Option<Sealed> },
     /// The playbook takes hosts on; what is written here says which the run may touch.
     Play { name: String, hosts: Vec<String> },
+    /// A host is locked for the run, and the journal is kept there.
+    Locked {
+        host: String,
+        /// What the lock is named after.
+        project: String,
+        /// How the host is reached: a [`Connection`].
+        reached: Option<Sealed>,
+    },
     /// A Step is about to be applied. On disk before it is.
     Intent(Box<Intent>),
     /// A Step was applied. On disk before the next one.
@@ -131,6 +139,9 @@ pub struct Intent {
     pub task: String,
     pub label: String,
     pub nature: Nature,
+    /// The content that it replaces or removes stays beside the file, since it is too large for `kept`.
+    #[serde(default)]
+    pub beside: bool,
     pub kept: Option<Sealed>,
 }
 
@@ -173,6 +184,20 @@ pub enum Back {
     Tasks(#[serde(skip)] Vec<Item>),
     /// It left nothing.
     Nothing,
+}
+
+impl Back {
+    /// The files that hold what is put back, beside those that they belong to.
+    pub fn beside(&self) -> impl Iterator<Item = &str> {
+        let effects = match self {
+            Back::Effects(effects) => effects.as_slice(),
+            _ => &[],
+        };
+        effects.iter().filter_map(|effect| match effect {
+            Effect::Restore { kept, .. } => Some(kept.as_str()),
+            _ => None,
+        })
+    }
 }
 
 /// A Step was applied.

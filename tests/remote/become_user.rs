@@ -271,6 +271,7 @@ fn the_suite_after_becoming_root() {
         let connections = Connections::new();
         let target = connections.target("host", &connection).await.unwrap();
         suite::all(&connections, &target, "dash").await;
+        crate::kept::all(&connection, true).await;
         connections.close().await;
     });
 }

@@ -9,6 +9,7 @@ mod cut_off;
 mod failures;
 mod fixture;
 mod hosts;
+mod kept;
 mod large;
 mod lock;
 mod noted;

@@ -131,6 +131,13 @@ async fn effects_are_noted(connection: &Connection) {
     assert_eq!(held.effect(&id("run")).await.unwrap(), EffectState::NeverBegan);
     held.release().await.unwrap();
     assert_eq!(target.apply_as(&sh("exit 5"), &id("run")).await.unwrap().status, 5);
+    // At the end for good there is no folder either, and the run can be begun anew.
+    for _ in 0..2 {
+        let held = lock(&connections, connection, &project.request("one")).await.unwrap();
+        assert_eq!(target.apply_as(&sh("exit 6"), &id("again")).await.unwrap().status, 6);
+        held.release_for_good().await.unwrap();
+        assert_eq!(std::fs::read_dir(project.dir().join("effects")).unwrap().count(), 0);
+    }
     connections.close().await;
 }
 

@@ -79,7 +79,11 @@ impl Instance<'_> {
         let plan = (module.plan)(&args, &cx).await?;
         let mut log = engine.log.as_ref().filter(|_| !check).map(|log| {
             let (host, task) = (&*self.host, &self.label.name);
-            StepLog::new(log, self.task, work.id.clone(), work.attempt, host, task, &args, &name, &connection)
+            let id = work.id.clone();
+            let mut log =
+                StepLog::new(log, self.task, id, work.attempt, host, task, &args, &name, &connection);
+            log.no_log = work.no_log;
+            log
         });
         if let Some(log) = log.as_mut().filter(|log| !log.earlier.is_empty()) {
             log.probe = match &self.task.probe {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::HeldBy;
 use super::control::Control;
 use super::files::HostFiles;
 use super::lease::{Held, Lease, now};
+use super::{HeldBy, tidy};
 use crate::remote::RemoteError;
 
 /// How soon a renewal that failed is tried again, at most.
@@ -101,7 +101,8 @@ impl HostLock {
     /// # Errors
     /// As [`release`](HostLock::release).
     pub async fn release_for_good(self) -> Result<(), RemoteError> {
-        let forget = self.forget();
+        let Lease { folder, run, .. } = &*self.lease;
+        let forget = format!("l_forget_run {folder} {}", tidy(run));
         self.release_after(&forget).await
     }
 

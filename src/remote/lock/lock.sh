@@ -265,6 +265,13 @@ l_forget() ( # folder run
   :
 )
 
+# The same at the end of a run for good: its folder goes too, once nothing is in it.
+l_forget_run() { # folder run
+  l_forget "$1" "$2"
+  rmdir -- "$1/effects/$2" 2>/dev/null
+  :
+}
+
 # The marks of effects, one a line: `uid owner time path`; first who asks and the host's start.
 l_marks() { # folder pattern
   echo "$l_me $l_b"

@@ -105,11 +105,8 @@ impl HostLock {
     /// # Errors
     /// The host can't be reached.
     pub async fn forget_effects(&self) -> Result<(), RemoteError> {
-        self.control.run(&self.forget(), "FORGET").await.map(drop)
-    }
-
-    pub(super) fn forget(&self) -> String {
-        format!("l_forget {} {}", self.lease.folder, tidy(&self.lease.run))
+        let forget = format!("l_forget {} {}", self.lease.folder, tidy(&self.lease.run));
+        self.control.run(&forget, "FORGET").await.map(drop)
     }
 }
 
