@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::engine::log::{AtCut, Log};
-use crate::engine::{Answers, Options};
+use crate::engine::{Answers, Options, fault};
 use crate::playbook::{Item, Playbook as Loaded};
+use crate::rehearse::{content, required};
 use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
@@ -120,6 +121,48 @@ impl Command for Playbook {
 }
 
 impl Playbook {
+    /// The playbooks as typed.
+    pub fn name(&self) -> String {
+        self.playbooks.join(" ")
+    }
+
+    /// By what an inventory is called: the name of its first source.
+    pub fn inventory_name(&self) -> String {
+        let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
+        Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub fn inventories(&self) -> Vec<String> {
+        self.common.inventory.clone()
+    }
+
+    pub fn age_identities(&self) -> &[PathBuf] {
+        &self.common.age_identity
+    }
+
+    pub fn run_flags(&self) -> &RunFlags {
+        &self.flags
+    }
+
+    /// The first flag that was given and that makes no sense where the playbook is run many times and
+    /// nobody is asked.
+    pub fn not_rehearsed(&self) -> Option<&'static str> {
+        let given = [
+            ("--check", self.hosts.check),
+            ("--step", self.step),
+            ("--list-hosts", self.list_hosts),
+            ("--list-tasks", self.list_tasks),
+            ("--list-tags", self.list_tags),
+            ("--syntax-check", self.syntax_check),
+            ("--ask-pass", self.hosts.ask_pass),
+            ("--ask-become-pass", self.hosts.ask_become_pass),
+            ("--ask-vault-password", self.common.ask_vault_password),
+            ("--secret-fd", self.hosts.secrets.reads_descriptors()),
+            ("--start-at-task", self.start_at_task.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
     pub fn shown(&self) -> ReportSettings {
         self.hosts.shown()
     }
@@ -148,18 +191,7 @@ impl Playbook {
 impl Playbook {
     fn prepare_and_run(&mut self, outputs: &Outputs) -> Result<u8, Diagnostics> {
         let cwd = setup::cwd()?;
-        let files =
-            self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
-        let options = self.options()?;
-        let open = |playbook: &Playbook| {
-            Session::open(&playbook.common, &playbook.hosts, options.clone(), outputs, |loader, problems| {
-                files
-                    .iter()
-                    .filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?)))
-                    .collect()
-            })
-        };
-        let mut session = open(self)?;
+        let mut session = self.open(outputs)?;
         if self.list_hosts || self.list_tasks || self.list_tags || self.syntax_check {
             for (file, (_, playbook)) in self.playbooks.iter().zip(&session.playbooks) {
                 self.list(&outputs.screen, file, playbook, &session);
@@ -168,14 +200,22 @@ impl Playbook {
         }
         let answers = Answers::default();
         // Who goes on with a run confirmed it when it began.
-        if !session.options.check && self.going_on.is_none() && session.is_protected() {
+        let begins = !session.options.check && self.going_on.is_none();
+        if begins {
+            self.must_be_rehearsed(&cwd, &session)?;
+        }
+        if begins && session.is_protected() {
             let wanted = self.confirmation(&session)?;
             // What was read once, such as a descriptor, can't be read again.
             self.hosts.secrets.given = Some(session.secrets.clone());
             let (prediction, ending) = session.preview(outputs, answers.clone())?;
             preview::confirm(&wanted, &prediction, ending, outputs)
                 .map_err(|e| setup::problem("protected", &e))?;
-            session = open(self)?;
+            session = self.open(outputs)?;
+        }
+        if !session.options.check {
+            fault::arm(&session.unbreakable())
+                .map_err(|why| setup::problem("fault", &crate::secret::Error::refused(why)))?;
         }
         // While it is held, nobody else goes on with the run.
         let elsewhere = self.going_on.as_ref().is_some_and(|going| going.elsewhere);
@@ -199,10 +239,40 @@ impl Playbook {
         session.run(outputs, true, kept, answers)
     }
 
+    /// Everything that it says, loaded.
+    ///
+    /// # Errors
+    /// All that is wrong in it.
+    pub fn open(&self, outputs: &Outputs) -> Result<Session, Diagnostics> {
+        let cwd = setup::cwd()?;
+        let files =
+            self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
+        Session::open(&self.common, &self.hosts, self.options()?, outputs, |loader, problems| {
+            files.iter().filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?))).collect()
+        })
+    }
+
+    /// An inventory can demand that a playbook was rehearsed: `seqn_rehearsed_within_days`.
+    fn must_be_rehearsed(&self, cwd: &Path, session: &Session) -> Result<(), Diagnostics> {
+        const NAME: &str = "seqn_rehearsed_within_days";
+        let wrong = |e: crate::secret::Error| setup::problem("rehearsed", &e);
+        let refused = |why: String| wrong(crate::secret::Error::refused(why));
+        let mut least: Option<f64> = None;
+        for value in session.variable(NAME).map_err(|why| refused(format!("{NAME}: {why}")))? {
+            let days: f64 = value.key_text().trim().parse().map_err(|_| {
+                refused(format!("{NAME} must be a number of days, not {}", value.type_name()))
+            })?;
+            least = Some(least.map_or(days, |known| known.min(days)));
+        }
+        let Some(days) = least else { return Ok(()) };
+        let content = content::hash(cwd, &session.loader, &session.playbooks).map_err(wrong)?;
+        let folder = self.flags.store(cwd).beside(crate::rehearse::FOLDER);
+        required::demand(&folder, &content, &self.name(), days).map_err(wrong)
+    }
+
     /// What a run on a protected inventory is confirmed with.
     fn confirmation(&self, session: &Session) -> Result<Confirmation, Diagnostics> {
-        let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
-        let name = Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = self.inventory_name();
         let Some(reason) = self.flags.reason.clone().filter(|r| !r.trim().is_empty()) else {
             let e = crate::secret::Error::refused(format!(
                 "the inventory {name} is protected: say why it is run"
@@ -212,7 +282,7 @@ impl Playbook {
         };
         Ok(Confirmation {
             name,
-            playbooks: self.playbooks.join(" "),
+            playbooks: self.name(),
             hosts: session.hosts(),
             reason,
             yes: self.yes.clone(),

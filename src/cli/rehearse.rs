@@ -1,0 +1,403 @@
+//! `seqn-play rehearse PLAYBOOK -i INVENTORY`: proves a playbook on a place that may break.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+
+use crate::rehearse::fault::{Fault, Strike, Strikes};
+use crate::rehearse::outage::Endpoint;
+use crate::rehearse::program::{Place, Program};
+use crate::rehearse::{FOLDER, StageName, Wanted, content, rehearse, with_needed};
+use crate::remote::{Connection, Connections};
+use crate::report::rehearsal::{FORMAT, FORMS, Rehearsal, fault_table};
+use crate::report::{Format, Paint, Settings};
+use crate::run::recorder::now;
+use crate::run::store::new_id;
+use crate::secret::Error;
+use crate::source::{Diagnostic, Diagnostics, Val, args};
+
+use super::Command;
+use super::playbook::Playbook;
+use super::session::Session;
+use super::setup::{self, Outputs};
+
+/// Proves a playbook on an inventory that is marked as a place that may break: lint, check mode, the
+/// run, its prediction, a second run, rollback, the outage, faults at every boundary, leaks. All flags
+/// of a run are taken too.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seqn-play rehearse",
+    after_help = "Exit status: 0 passed, 1 it could not begin, 2 something failed.\n\
+                  The result is in .seqn-play/rehearsals/ID/: rehearsal.html, .json, .xml (JUnit) and .txt."
+)]
+pub struct Rehearse {
+    /// About a minute: all stages, and as many faults as fit
+    #[arg(long)]
+    quick: bool,
+    /// Only these stages, and what they need: lint,check,run,prediction,again,rollback,outage,faults,leaks
+    #[arg(long, value_name = "STAGES", value_delimiter = ',')]
+    only: Vec<StageName>,
+    /// Only these faults: kill,cut,refused,unhealthy,disk-full,denied,slow
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    faults: Vec<Fault>,
+    /// The Ith of N parts of the fault cases
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// How many fault cases at once; each needs a place of its own (--place). By default all places
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<usize>,
+    /// Inventory of another place like it, which shares the fault cases
+    #[arg(long, value_name = "INVENTORY")]
+    place: Vec<String>,
+    /// Shell command that brings a place back to its first state; by default rollback does.
+    /// $SEQN_PLAY_INVENTORY tells which place
+    #[arg(long, value_name = "COMMAND")]
+    restore: Option<String>,
+    #[command(flatten)]
+    playbook: Playbook,
+    /// As typed, without the program's name.
+    #[arg(skip)]
+    pub command: Vec<String>,
+}
+
+/// Flags of a rehearsal alone; the rest is the run's. `true`: with a value.
+const OWN: [(&str, bool); 7] = [
+    ("--quick", false),
+    ("--only", true),
+    ("--faults", true),
+    ("--shard", true),
+    ("--jobs", true),
+    ("--place", true),
+    ("--restore", true),
+];
+
+/// Flags of the run that a rehearsal gives itself.
+const GIVEN: [(&str, bool); 8] = [
+    ("-i", true),
+    ("--inventory", true),
+    ("--inventory-file", true),
+    ("--reason", true),
+    ("--run-dir", true),
+    ("--note-dir", true),
+    ("--project", true),
+    ("--output", true),
+];
+
+const PASSED: u8 = 0;
+const COULD_NOT: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Command for Rehearse {
+    const USAGE_ERROR: u8 = COULD_NOT;
+
+    fn run(mut self) -> u8 {
+        let outputs = Outputs::new(Format::default(), Settings::default());
+        match self.act(&outputs) {
+            Ok(code) => code,
+            Err(problems) => {
+                outputs.problems(problems);
+                COULD_NOT
+            }
+        }
+    }
+}
+
+impl Rehearse {
+    fn act(&mut self, outputs: &Outputs) -> Result<u8, Diagnostics> {
+        let wrong = |e: Error| setup::problem("rehearse", &e);
+        self.refuse_what_makes_no_sense()?;
+        let cwd = setup::cwd()?;
+        let session = self.playbook.open(outputs)?;
+        let name = self.playbook.inventory_name();
+        may_break(&session, &name).map_err(wrong)?;
+        for place in &self.place {
+            may_break(&self.other(place)?.open(outputs)?, place).map_err(wrong)?;
+        }
+        let id = new_id();
+        let (flags, playbook) = (self.playbook.run_flags(), self.playbook.name());
+        let folder = flags.store(&cwd).beside(FOLDER).join(&id);
+        let stages = match self.only.is_empty() {
+            true => StageName::ALL.to_vec(),
+            false => with_needed(&self.only),
+        };
+        let endpoints = endpoints(&session)?;
+        let reason = format!("rehearsal {id}");
+        let rehearsal = Rehearsal {
+            format: FORMAT,
+            id: id.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            playbook,
+            content: content::hash(&cwd, &session.loader, &session.playbooks).map_err(wrong)?,
+            inventory: self.playbook.inventories(),
+            hosts: session.hosts(),
+            by: flags.actor(),
+            reason: flags.reason.clone(),
+            begun: now(),
+            seconds: 0.0,
+            whole: stages == StageName::ALL,
+            quick: self.quick,
+            shard: self.shard.map(|(number, count)| format!("{number}/{count}")),
+            passed: false,
+            stages: Vec::new(),
+            prediction: Default::default(),
+            phases: Vec::new(),
+            cases: Vec::new(),
+            cases_in_all: 0,
+        };
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let program = Program {
+            executable: std::env::current_exe()
+                .map_err(|e| wrong(Error::refused(format!("this program can't be found: {e}"))))?,
+            playbook: without(&self.command, &[&OWN[..], &GIVEN[..]].concat()),
+            age_identities: self.playbook.age_identities().to_vec(),
+            reason,
+            output: folder.join("output"),
+            interrupted: interrupted.clone(),
+        };
+        let place = |number: usize, inventory: Vec<String>| Place {
+            inventory,
+            runs: folder.join(format!("runs-{number}")),
+            project: format!("rehearsal-{id}-{number}"),
+        };
+        let first = std::iter::once(self.playbook.inventories());
+        let all = first.chain(self.place.iter().map(|place| vec![place.clone()]));
+        let places = all.take(self.jobs.unwrap_or(usize::MAX)).enumerate();
+        let wanted = Wanted {
+            places: places.map(|(n, inventory)| place(n + 1, inventory)).collect(),
+            folder: folder.clone(),
+            lint: session.playbooks.iter().map(|(file, _)| file.clone()).collect(),
+            stages,
+            faults: if self.faults.is_empty() { Fault::ALL.to_vec() } else { self.faults.clone() },
+            strikes: strikes(&session)?,
+            shard: self.shard,
+            quick: self.quick,
+            restore: self
+                .restore
+                .clone()
+                .map_or_else(|| one(&session, "seqn_restore"), |given| Ok(Some(given)))?,
+            identities: setup::identities(self.playbook.age_identities()).map_err(wrong)?,
+            reach: Vec::new(),
+            endpoints,
+            program,
+            rehearsal,
+            cwd,
+        };
+        std::fs::create_dir_all(&wanted.program.output)
+            .map_err(|e| wrong(Error::io("make", &wanted.program.output, &e)))?;
+        self.go(wanted, session, &interrupted, outputs)
+    }
+
+    fn go(
+        &self,
+        mut wanted: Wanted,
+        session: Session,
+        interrupted: &Arc<AtomicBool>,
+        outputs: &Outputs,
+    ) -> Result<u8, Diagnostics> {
+        let folder = wanted.folder.clone();
+        let say = |paint, text: &str| outputs.screen.line(paint, text);
+        say(
+            Paint::Plain,
+            &format!(
+                "Rehearsing {} on {} ({})\n",
+                wanted.rehearsal.playbook,
+                self.playbook.inventory_name(),
+                wanted.rehearsal.hosts.join(", ")
+            ),
+        );
+        let runtime = setup::runtime()?;
+        let told = runtime.block_on(async {
+            wanted.reach = reached(&wanted.endpoints, session, outputs).await?;
+            stop_when_told(interrupted.clone());
+            rehearse(wanted, outputs.redactor.clone(), outputs.screen.clone())
+                .await
+                .map_err(|e| setup::problem("rehearse", &e))
+        })?;
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        if !told.cases.is_empty() {
+            say(Paint::Plain, fault_table(&told.cases).trim_end());
+        }
+        let (paint, code) = if told.passed { (Paint::Ok, PASSED) } else { (Paint::Failed, FAILED) };
+        let verdict = if told.passed { "REHEARSAL PASSED" } else { "REHEARSAL FAILED" };
+        say(paint, &format!("\n{verdict} in {:.0} s ({})", told.seconds, told.extent()));
+        let files: Vec<&str> = FORMS.iter().map(|form| form.file).collect();
+        say(Paint::Plain, &format!("{}: {}", folder.display(), files.join(", ")));
+        Ok(code)
+    }
+
+    /// The same run on another place.
+    fn other(&self, inventory: &str) -> Result<Playbook, Diagnostics> {
+        let mut words = vec!["seqn-play".to_string()];
+        words.extend(without(&self.command, &[&OWN[..], &GIVEN[..]].concat()));
+        words.extend(["-i".into(), inventory.to_string()]);
+        Playbook::try_parse_from(words)
+            .map_err(|e| Diagnostics(vec![Diagnostic::global("rehearse", e.to_string())]))
+    }
+
+    fn refuse_what_makes_no_sense(&self) -> Result<(), Diagnostics> {
+        let refused = |what: &str, help: &str| {
+            Err(setup::problem("rehearse", &Error::refused(what.to_string()).help(help)))
+        };
+        if let Some(flag) = self.playbook.not_rehearsed() {
+            return refused(
+                &format!("{flag} makes no sense in a rehearsal"),
+                "it runs the playbook many times, and there is nobody to ask; give secrets by --secret-file, \
+                 --secret-command or an encrypted -e @FILE",
+            );
+        }
+        match self.jobs {
+            Some(0) => refused("--jobs 0 does nothing", "at least 1"),
+            Some(jobs) if jobs > self.place.len() + 1 => refused(
+                &format!("--jobs {jobs} needs {jobs} places, and {} are known", self.place.len() + 1),
+                "a place takes one run at a time: --place INVENTORY for each other one",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses what isn't marked.
+fn may_break(session: &Session, inventory: &str) -> Result<(), Error> {
+    let unmarked = session.unbreakable();
+    if session.is_protected() {
+        return Err(Error::refused(format!("the inventory {inventory} is protected (seqn_protected)"))
+            .help("rehearse on another one, which may break"));
+    }
+    if session.hosts().is_empty() {
+        return Err(Error::refused(format!("{inventory} has no host that the playbook names")));
+    }
+    match unmarked.as_slice() {
+        [] => Ok(()),
+        hosts => Err(Error::refused(format!(
+            "the inventory {inventory} is not marked as a place that may break: {}",
+            hosts.join(", ")
+        ))
+        .help(
+            "a rehearsal kills, fills and cuts. Where that does no harm, say so in the inventory (not with -e), \
+             for example in its group_vars/all.yml: `seqn_may_break: true`",
+        )),
+    }
+}
+
+/// A variable that is one text.
+fn one(session: &Session, name: &str) -> Result<Option<String>, Diagnostics> {
+    let values = session.variable(name).map_err(|why| unusable(name, &why))?;
+    Ok(values.first().map(Val::key_text).filter(|text| !text.is_empty()))
+}
+
+fn unusable(name: &str, why: &str) -> Diagnostics {
+    let mut problem = Diagnostic::global("rehearse", format!("the variable {name} can't be used: {why}"));
+    problem.help = Some("docs/rehearse.md has an example".into());
+    Diagnostics(vec![problem])
+}
+
+/// `seqn_probe_endpoints` of all hosts, each once.
+fn endpoints(session: &Session) -> Result<Vec<Endpoint>, Diagnostics> {
+    const NAME: &str = "seqn_probe_endpoints";
+    let mut all: Vec<Endpoint> = Vec::new();
+    for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
+        let Some(list) = value.as_list() else { return Err(unusable(NAME, "it isn't a list")) };
+        for one in list {
+            let endpoint: Endpoint = args::from_val(one).map_err(|e| unusable(NAME, &e.message))?;
+            endpoint.check().map_err(|why| unusable(NAME, &why))?;
+            if !all
+                .iter()
+                .any(|known| known.name == endpoint.name && known.url.as_str() == endpoint.url.as_str())
+            {
+                all.push(endpoint);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// `seqn_faults`: faults that the place does by itself.
+fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
+    const NAME: &str = "seqn_faults";
+    let mut all = Strikes::new();
+    for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
+        let Some(map) = value.as_map() else { return Err(unusable(NAME, "it isn't a mapping")) };
+        for (fault, strike) in map.iter() {
+            let fault: Fault = fault.key_text().parse().map_err(|why: String| unusable(NAME, &why))?;
+            if fault == Fault::Kill {
+                return Err(unusable(NAME, "kill is what happens to the program, not to a host"));
+            }
+            let strike: Strike = args::from_val(strike).map_err(|e| unusable(NAME, &e.message))?;
+            all.insert(fault, strike);
+        }
+    }
+    Ok(all)
+}
+
+async fn reached(
+    endpoints: &[Endpoint],
+    session: Session,
+    outputs: &Outputs,
+) -> Result<Vec<(String, Connection)>, Diagnostics> {
+    let mut hosts: Vec<String> = endpoints.iter().filter_map(|e| e.from.clone()).collect();
+    hosts.sort();
+    hosts.dedup();
+    if let Some(host) = hosts.iter().find(|host| session.variables.inventory().host(host).is_none()) {
+        let why = format!("there is no host {host} to ask from");
+        return Err(unusable("seqn_probe_endpoints", &why));
+    }
+    let connections = Arc::new(Connections::new());
+    let reached = session.reach(&hosts, outputs, &connections).await?;
+    connections.close().await;
+    Ok(hosts.into_iter().zip(reached).collect())
+}
+
+/// At Ctrl-C the run that goes on is interrupted by the terminal itself, and no other one begins.
+fn stop_when_told(interrupted: Arc<AtomicBool>) {
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// `words` without these flags and their values.
+fn without(words: &[String], flags: &[(&str, bool)]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let short = |flag: &str| flag.len() == 2 && word.starts_with(flag) && word.len() > 2;
+        let with_value = |flag: &str| word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='));
+        match flags.iter().find(|(flag, _)| word == flag) {
+            Some((_, true)) => drop(words.next()),
+            Some((_, false)) => {}
+            None if flags.iter().any(|(flag, value)| *value && (with_value(flag) || short(flag))) => {}
+            None => left.push(word.clone()),
+        }
+    }
+    left
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("{text:?} is not I/N, such as 2/3");
+    let (number, count) = text.split_once('/').ok_or_else(wrong)?;
+    let (number, count) = (number.parse().map_err(|_| wrong())?, count.parse().map_err(|_| wrong())?);
+    if (1..=count).contains(&number) { Ok((number, count)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_rehearsal_are_not_the_runs() {
+        let words =
+            ["play.yml", "-i", "a", "-ib", "--inventory=c", "--quick", "--only", "lint", "-e", "x=1", "-i=d"];
+        let words = words.map(String::from);
+        assert_eq!(without(&words, &[&OWN[..], &GIVEN[..]].concat()), ["play.yml", "-e", "x=1"]);
+    }
+
+    #[test]
+    fn shards() {
+        assert_eq!(shard("2/3"), Ok((2, 3)));
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
+    }
+}
