@@ -114,6 +114,12 @@ impl Rehearse {
         for place in &self.place {
             may_break(&self.other(place)?.open(outputs)?, place).map_err(wrong)?;
         }
+        let identities = setup::identities(self.playbook.age_identities()).map_err(wrong)?;
+        if identities.recipients().is_empty() {
+            let none =
+                "a rehearsal opens the journals of its runs, and there is no age identity to open them";
+            return Err(wrong(Error::refused(none).help("make one: seqn-play secret keygen")));
+        }
         let id = new_id();
         let (flags, playbook) = (self.playbook.run_flags(), self.playbook.name());
         let folder = flags.store(&cwd).beside(FOLDER).join(&id);
@@ -176,7 +182,7 @@ impl Rehearse {
                 .restore
                 .clone()
                 .map_or_else(|| one(&session, "seqn_restore"), |given| Ok(Some(given)))?,
-            identities: setup::identities(self.playbook.age_identities()).map_err(wrong)?,
+            identities,
             reach: Vec::new(),
             endpoints,
             program,

@@ -123,7 +123,7 @@ impl Rehearsing {
         }
         runs.push(run.id.clone());
         let seal = self.learn(&run)?;
-        let ended = ended(case.fault, &ran, &run)?;
+        let ended = ended(case.fault, &ran)?;
         match case.forward {
             true => self.forward(place, &name, &run.id, ended, baseline).await?,
             false => return self.back(place, &name, &run, &seal, ended, baseline).await,
@@ -308,8 +308,8 @@ impl Rehearsing {
     }
 }
 
-/// How a run ended by itself: `killed`, `fine`, `undone` or `stuck`.
-fn ended(fault: Fault, ran: &Ended, run: &Stored) -> Result<&'static str, String> {
+/// How a run ended by itself: `killed`, `fine` or `failed`.
+fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
     if !ran.struck {
         return Err(format!("nothing happened to it: {}", ran.why()));
     }
@@ -320,8 +320,8 @@ fn ended(fault: Fault, ran: &Ended, run: &Stored) -> Result<&'static str, String
         (Fault::Kill, None) => Ok("killed"),
         (Fault::Kill, Some(_)) => Err(format!("it was not killed: {}", ran.why())),
         (_, Some(0)) => Ok("fine"),
-        (_, Some(2 | 4)) if run.history.steps.is_empty() => Ok("undone"),
-        (_, Some(2 | 4)) => Ok("stuck"),
+
+        (_, Some(2 | 4)) => Ok("failed"),
         _ => Err(ran.why()),
     }
 }

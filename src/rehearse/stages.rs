@@ -112,7 +112,15 @@ impl Rehearsing {
         let findings: Vec<String> = errors.map(told_problem).collect();
         let warnings = report.count(Severity::Warning);
         let files = report.files;
-        seen(format!("{files} files, {} errors, {warnings} warnings", findings.len()), findings)
+        seen(
+            format!(
+                "{}, {}, {}",
+                counted(files, "file"),
+                counted(findings.len(), "error"),
+                counted(warnings, "warning")
+            ),
+            findings,
+        )
     }
 
     async fn check(&self, memory: &mut Memory) -> Outcome {
@@ -157,7 +165,8 @@ impl Rehearsing {
         let steps: Vec<String> = run.history.steps.iter().map(|step| step.intent.label.clone()).collect();
         let seen_of_it = prediction::outcomes(&ended.told);
         let changed = seen_of_it.iter().filter(|seen| seen.is_changed()).count();
-        let summary = format!("{changed} of {} changed, by {} Steps", seen_of_it.len(), steps.len());
+        let summary =
+            format!("{changed} of {} changed, by {}", seen_of_it.len(), counted(steps.len(), "Step"));
         let fine = ended.is_fine();
         let mut findings = if fine { Vec::new() } else { vec![ended.why()] };
         if fine {
@@ -249,8 +258,8 @@ impl Rehearsing {
         };
         findings.extend(self.endpoints.not_well().await);
         findings.extend(self.predicts_as_before("rollback-check", self.place(), predicted).await);
-        let files = ran.first.len();
-        seen(format!("{files} files and what check mode predicts are as in the first state"), findings)
+        let files = counted(ran.first.len(), "file");
+        seen(format!("{files} and all that check mode predicts are as in the first state"), findings)
             .named_if_wrong("it is not the first state")
     }
 
@@ -339,7 +348,7 @@ impl Rehearsing {
             Err(why) => searched.found.push(format!("the result can't be searched: {why}")),
         }
         let mib = searched.bytes as f64 / f64::from(1 << 20);
-        let summary = format!("{} files ({mib:.1} MiB) were searched", searched.files);
+        let summary = format!("{} ({mib:.1} MiB) searched", counted(searched.files, "file"));
         seen(summary, searched.found)
     }
 
@@ -396,7 +405,7 @@ pub(super) fn phase(name: &str, ended: &Ended, run: &Stored, endpoints: Vec<Watc
     let seconds = ended.took.as_secs_f64();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
     let mut started: Vec<(serde_json::Value, f64)> = Vec::new();
-    let mut tasks = Vec::new();
+    let (mut tasks, mut undone) = (Vec::new(), Vec::new());
     for told in &ended.told {
         let event = &told.event;
         match event["event"].as_str() {
@@ -410,6 +419,10 @@ pub(super) fn phase(name: &str, ended: &Ended, run: &Stored, endpoints: Vec<Watc
                 let (status, from) = (text(&event["status"]), from.unwrap_or(told.at));
                 tasks.push(Task { task, host, status, from, to: told.at });
             }
+            Some("undone") => {
+                let (host, label) = (text(&event["host"]), format!("undo: {}", text(&event["step"])));
+                undone.push(Mark { at: told.at, host, label });
+            }
             _ => {}
         }
     }
@@ -419,9 +432,14 @@ pub(super) fn phase(name: &str, ended: &Ended, run: &Stored, endpoints: Vec<Watc
         let (host, label) = (step.intent.host.clone(), step.intent.label.clone());
         (0.0..=seconds).contains(&at).then_some(Mark { at, host, label })
     };
-    let steps = run.history.steps.iter().filter_map(mark).collect();
+    let steps = run.history.steps.iter().filter_map(mark).chain(undone).collect();
     let begun = ended.begun.to_rfc3339_opts(chrono::SecondsFormat::Millis, false);
     Phase { name: name.to_string(), begun, seconds, tasks, steps, endpoints }
+}
+
+/// `1 file`, `2 files`
+fn counted(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 fn told_problem(problem: &crate::source::Diagnostic) -> String {

@@ -16,7 +16,7 @@ const STYLE: &str = "
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2430;background:#fff}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #dde2e8;vertical-align:top}
-th{font-weight:600;color:#56606e}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th{font-weight:600;color:#56606e}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .passed{color:#176b37}.failed{color:#b3261e;font-weight:600}.skipped{color:#6b7480}
 .banner{display:inline-block;padding:.15rem .7rem;border-radius:.3rem;color:#fff;font-weight:600}
 .banner.passed{background:#176b37;color:#fff}.banner.failed{background:#b3261e;color:#fff}
@@ -35,6 +35,9 @@ pub fn write(rehearsal: &Rehearsal) -> String {
     stages(&mut page, rehearsal);
     for phase in &rehearsal.phases {
         timeline(&mut page, phase);
+    }
+    if !rehearsal.phases.is_empty() {
+        page += "<p class=\"skipped\">Endpoints: green is well, red is away. Tasks: blue is ok, yellow is changed, red is failed. A dashed line is a Step that was begun, or was taken back.</p>\n";
     }
     outages(&mut page, rehearsal);
     predictions(&mut page, rehearsal);
@@ -70,7 +73,7 @@ fn head(page: &mut String, rehearsal: &Rehearsal) {
 }
 
 fn stages(page: &mut String, rehearsal: &Rehearsal) {
-    *page += "<h2>Stages</h2>\n<table>\n<tr><th>stage</th><th>verdict</th><th>seconds</th><th>what was seen</th></tr>\n";
+    *page += "<h2>Stages</h2>\n<table>\n<tr><th>stage</th><th>verdict</th><th class=\"n\">seconds</th><th>what was seen</th></tr>\n";
     for stage in &rehearsal.stages {
         let findings = match stage.findings.is_empty() {
             true => String::new(),
@@ -153,7 +156,7 @@ fn timeline(page: &mut String, phase: &Phase) {
         let title = format!("[{}] {}: {}, {:.1} s", task.host, task.task, task.status, task.to - task.from);
         bar(page, row, task.from, task.to, colour, &title);
     }
-    *page += "</svg>\n<p class=\"skipped\">Endpoints: green is well, red is away. Tasks: blue is ok, yellow is changed, red is failed. A dashed line is a Step that was begun.</p>\n";
+    *page += "</svg>\n";
 }
 
 fn axis(page: &mut String, seconds: f64, height: f64, x: &dyn Fn(f64) -> f64) {
@@ -180,7 +183,7 @@ fn outages(page: &mut String, rehearsal: &Rehearsal) {
     if watched().next().is_none() {
         return;
     }
-    *page += "<h2>What a prober saw</h2>\n<table>\n<tr><th>during</th><th>endpoint</th><th>probes</th><th>away, s</th><th>outages</th></tr>\n";
+    *page += "<h2>What a prober saw</h2>\n<table>\n<tr><th>during</th><th>endpoint</th><th class=\"n\">probes</th><th class=\"n\">away, s</th><th>outages</th></tr>\n";
     for (phase, endpoint) in watched() {
         let outages: Vec<String> = (endpoint.outages.iter())
             .map(|o| {
@@ -238,7 +241,7 @@ fn faults(page: &mut String, rehearsal: &Rehearsal) {
     }
     writeln!(page, "<h2>Faults ({} of {} cases)</h2>", rehearsal.cases.len(), rehearsal.cases_in_all).ok();
     writeln!(page, "<pre>{}</pre>", e(super::fault_table(&rehearsal.cases).trim())).ok();
-    *page += "<details><summary>Every case</summary>\n<table>\n<tr><th>fault</th><th>at</th><th>then</th><th>verdict</th><th>how the run ended</th><th>seconds</th></tr>\n";
+    *page += "<details><summary>Every case</summary>\n<table>\n<tr><th>fault</th><th>at</th><th>then</th><th>verdict</th><th>how the run ended</th><th class=\"n\">seconds</th></tr>\n";
     rehearsal.cases.iter().for_each(|case| row(page, case));
     *page += "</table>\n</details>\n";
 }

@@ -167,7 +167,7 @@ pub struct Watched {
 impl Watched {
     /// All its outages together, in seconds.
     pub fn away(&self) -> f64 {
-        self.outages.iter().map(|o| o.to - o.from).sum()
+        self.outages.iter().fold(0.0, |sum, o| sum + o.to - o.from)
     }
 }
 
