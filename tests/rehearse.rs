@@ -85,6 +85,10 @@ fn a_good_playbook_passes_and_the_place_is_as_before() {
     let needs_something = ["src=", "href=", "@import", "url("].iter().any(|other| page.contains(other));
     assert!(!needs_something, "the page isn't self-contained");
     assert!(text(&ran, "rehearsal.txt").contains("again"));
+    // Nothing stays where locks are kept.
+    let project = format!("rehearsal-{}-1", told["id"].as_str().unwrap());
+    assert_eq!(told["left"], serde_json::json!([]));
+    assert!(!Path::new("/var/tmp/seqn-play").join(project).exists());
 }
 
 #[test]
@@ -152,6 +156,7 @@ fn after_a_one_way_step_rollback_must_refuse_and_the_place_is_restored() {
     assert_eq!(cases, 3);
     // Without a way back there is no place for the next case.
     let ran = rehearsal(tasks).args(&["--faults", "kill"]).run().code(2).says("--restore COMMAND");
+    let ran = ran.says("left behind: run ").says(" still stands: seqn-play rollback ").holds("written", "x");
     assert_eq!((verdict(&ran, "rollback"), verdict(&ran, "faults")), ("passed".into(), "failed".into()));
 }
 

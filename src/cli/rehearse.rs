@@ -150,6 +150,7 @@ impl Rehearse {
             phases: Vec::new(),
             cases: Vec::new(),
             cases_in_all: 0,
+            left: Vec::new(),
         };
         let interrupted = Arc::new(AtomicBool::new(false));
         let program = Program {
@@ -172,7 +173,7 @@ impl Rehearse {
         let wanted = Wanted {
             places: places.map(|(n, inventory)| place(n + 1, inventory)).collect(),
             folder: folder.clone(),
-            lint: session.playbooks.iter().map(|(file, _)| file.clone()).collect(),
+            lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,
             faults: if self.faults.is_empty() { Fault::ALL.to_vec() } else { self.faults.clone() },
             strikes: strikes(&session)?,
@@ -227,6 +228,9 @@ impl Rehearse {
         let (paint, code) = if told.passed { (Paint::Ok, PASSED) } else { (Paint::Failed, FAILED) };
         let verdict = if told.passed { "REHEARSAL PASSED" } else { "REHEARSAL FAILED" };
         say(paint, &format!("\n{verdict} in {:.0} s ({})", told.seconds, told.extent()));
+        for left in &told.left {
+            outputs.screen.error_line(Paint::Warning, &format!("left behind: {left}"));
+        }
         let files: Vec<&str> = FORMS.iter().map(|form| form.file).collect();
         say(Paint::Plain, &format!("{}: {}", folder.display(), files.join(", ")));
         Ok(code)

@@ -249,6 +249,8 @@ impl Rehearsing {
     pub(super) async fn restore(&self, place: &Place, runs: &[&str]) -> Result<(), String> {
         let Some(command) = &self.wanted.restore else { return Err("nobody said how".into()) };
         self.shell(command, place).await?;
+        let restored = runs.iter().map(ToString::to_string);
+        self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(restored);
         for run in runs {
             let stored = place.store().load(run).map_err(|e| e.message)?;
             if stored.history.is_open() {

@@ -18,9 +18,8 @@ const BESIDE: [&str; 4] = ["files", "templates", "tasks", "vars"];
 /// # Errors
 /// A file can't be read.
 pub fn hash(cwd: &Path, loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> Result<String, Error> {
-    let mut paths: BTreeSet<PathBuf> = playbooks.iter().map(|(file, _)| file.clone()).collect();
-    for (file, playbook) in playbooks {
-        paths.extend(lint::reached(loader, playbook.plays.iter()));
+    let mut paths = parts(loader, playbooks);
+    for (file, _) in playbooks {
         let beside = BESIDE.iter().filter_map(|name| Some(file.parent()?.join(name)));
         paths.extend(beside.filter(|folder| folder.is_dir()));
     }
@@ -40,6 +39,18 @@ pub fn hash(cwd: &Path, loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> R
         }
     }
     Ok(sum.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The playbooks, the folders of their roles, and the files of their includes.
+pub fn parts(loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> BTreeSet<PathBuf> {
+    let mut paths: BTreeSet<PathBuf> = playbooks.iter().map(|(file, _)| file.clone()).collect();
+    for (_, playbook) in playbooks {
+        paths.extend(lint::reached(loader, playbook.plays.iter()));
+    }
+    // A role's own files stand for themselves with its folder.
+    let roles: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
+    paths.retain(|path| roles.contains(path) || !roles.iter().any(|role| path.starts_with(role)));
+    paths
 }
 
 /// Every file at or below it.

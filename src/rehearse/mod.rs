@@ -14,13 +14,17 @@ mod progress;
 pub mod required;
 mod stages;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::remote::Connection;
+use crate::engine::locks::forget_project;
+use crate::remote::{Connection, Connections};
 use crate::report::Screen;
 use crate::report::rehearsal::{FORMS, Rehearsal, Stage, Verdict};
+use crate::run::history::State;
+use crate::run::store::Stored;
 use crate::secret::{Error, Identities, Redactor};
 
 use fault::{Fault, Strikes};
@@ -125,7 +129,7 @@ pub struct Wanted {
     /// The first one sees all stages; the others share the faults.
     pub places: Vec<Place>,
     pub stages: Vec<StageName>,
-    /// What lint looks at.
+    /// What lint looks at: the playbook, its roles and what it includes.
     pub lint: Vec<PathBuf>,
     pub endpoints: Vec<Endpoint>,
     /// How the hosts are reached that endpoints are asked from.
@@ -148,6 +152,8 @@ struct Rehearsing {
     began: Instant,
     /// That runs changed, and how they were reached.
     hosts: Mutex<Vec<(String, Connection)>>,
+    /// Runs that a place's own command took back.
+    restored: Mutex<HashSet<String>>,
 }
 
 /// Does all of it, and leaves its files in the folder.
@@ -166,7 +172,15 @@ pub async fn rehearse(
     })?;
     let progress = Progress::new(screen, wanted.stages.len());
     let began = Instant::now();
-    let rehearsing = Rehearsing { wanted, redactor, progress, endpoints, began, hosts: Mutex::default() };
+    let rehearsing = Rehearsing {
+        wanted,
+        redactor,
+        progress,
+        endpoints,
+        began,
+        hosts: Mutex::default(),
+        restored: Mutex::default(),
+    };
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
@@ -186,6 +200,8 @@ pub async fn rehearse(
         told.stages.push(row);
     }
     rehearsing.endpoints.close().await;
+    told.left = rehearsing.standing();
+    told.left.extend(rehearsing.forget().await);
     told.seconds = rehearsing.began.elapsed().as_secs_f64();
     // A stage that was skipped proves nothing.
     told.passed = told.stages.iter().all(|stage| stage.verdict == Verdict::Passed);
@@ -197,6 +213,52 @@ pub async fn rehearse(
         std::fs::write(&path, (form.write)(&told)).map_err(|e| Error::io("write", &path, &e))?;
     }
     Ok(told)
+}
+
+impl Rehearsing {
+    /// What still stands on places, each with how it is taken back.
+    fn standing(&self) -> Vec<String> {
+        let restored = self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let of = |place: &Place| {
+            let stands = |run: &Stored| {
+                let over = matches!(run.state(), State::RolledBack | State::Abandoned);
+                !over && !run.history.steps.is_empty() && !restored.contains(&run.id)
+            };
+            let told = |run: Stored| {
+                format!(
+                    "run {} still stands: seqn-play rollback {} --run-dir {} --project {}",
+                    run.id,
+                    run.id,
+                    place.runs.display(),
+                    place.project
+                )
+            };
+            place.store().all().into_iter().filter(stands).map(told).collect::<Vec<_>>()
+        };
+        self.wanted.places.iter().flat_map(of).collect()
+    }
+
+    /// Takes away what the runs left on hosts for nobody; what couldn't be.
+    async fn forget(&self) -> Vec<String> {
+        let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let connections = Connections::new();
+        let mut left = Vec::new();
+        for (name, connection) in hosts {
+            let plain = Connection { become_: None, ..connection };
+            for place in &self.wanted.places {
+                let gone = async {
+                    let target = connections.target(&name, &plain).await?;
+                    forget_project(&target, &place.project).await
+                };
+                if let Err(why) = gone.await {
+                    let folder = crate::remote::lock::folder(&place.project);
+                    left.push(format!("{folder} on {name} could not be removed: {}", why.message));
+                }
+            }
+        }
+        connections.close().await;
+        left
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ fn head(page: &mut String, rehearsal: &Rehearsal) {
         writeln!(page, "<dt>{name}</dt><dd>{}</dd>", e(value)).ok();
     }
     *page += "</dl>\n";
+    for left in &rehearsal.left {
+        writeln!(page, "<p class=\"failed\">Left behind: {}</p>", e(left)).ok();
+    }
 }
 
 fn stages(page: &mut String, rehearsal: &Rehearsal) {

@@ -62,6 +62,8 @@ pub struct Rehearsal {
     pub cases: Vec<Case>,
     /// How many fault cases there are, in all shards.
     pub cases_in_all: usize,
+    /// What it left on a place, each with what to do about it.
+    pub left: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,6 +24,7 @@ pub fn write(rehearsal: &Rehearsal) -> String {
         text += "\nNot known before the run:\n";
         rehearsal.prediction.unknown.iter().for_each(|one| text += &indented(&one.to_string()));
     }
+    rehearsal.left.iter().for_each(|left| text += &format!("\nleft behind: {left}\n"));
     text += &format!("\n{} in {:.1} s\n", rehearsal.verdict(), rehearsal.seconds);
     text
 }
