@@ -461,7 +461,14 @@ fn service(up: PathBuf) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            stream.read(&mut [0; 4096]).ok();
+            // A request is read to its end, or closing the connection would reset it.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.by_ref().take(1).read_to_end(&mut request) {
+                    Ok(1) => {}
+                    _ => break,
+                }
+            }
             let status = if up.exists() { "200 OK" } else { "503 Service Unavailable" };
             write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
         }

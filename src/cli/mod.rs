@@ -11,6 +11,7 @@ mod lint;
 mod playbook;
 mod preview;
 mod rehearse;
+mod rehearsed;
 mod resume;
 mod rollback;
 mod run_log;

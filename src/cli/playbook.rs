@@ -9,7 +9,6 @@ use clap::Parser;
 use crate::engine::log::{AtCut, Log};
 use crate::engine::{Answers, Options, fault};
 use crate::playbook::{Item, Playbook as Loaded};
-use crate::rehearse::{content, required};
 use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
@@ -18,6 +17,7 @@ use crate::source::{Diagnostic, Diagnostics, Map, Val};
 use super::Command;
 use super::hosts::HostOptions;
 use super::preview::{self, Confirmation};
+use super::rehearsed;
 use super::run_log::{self, Open, RunFlags};
 use super::session::Session;
 use super::setup::{self, Common, Outputs};
@@ -202,7 +202,7 @@ impl Playbook {
         // Who goes on with a run confirmed it when it began.
         let begins = !session.options.check && self.going_on.is_none();
         if begins {
-            self.must_be_rehearsed(&cwd, &session)?;
+            rehearsed::demand(&cwd, &session, &self.flags, &self.name())?;
         }
         if begins && session.is_protected() {
             let wanted = self.confirmation(&session)?;
@@ -250,24 +250,6 @@ impl Playbook {
         Session::open(&self.common, &self.hosts, self.options()?, outputs, |loader, problems| {
             files.iter().filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?))).collect()
         })
-    }
-
-    /// An inventory can demand that a playbook was rehearsed: `seqn_rehearsed_within_days`.
-    fn must_be_rehearsed(&self, cwd: &Path, session: &Session) -> Result<(), Diagnostics> {
-        const NAME: &str = "seqn_rehearsed_within_days";
-        let wrong = |e: crate::secret::Error| setup::problem("rehearsed", &e);
-        let refused = |why: String| wrong(crate::secret::Error::refused(why));
-        let mut least: Option<f64> = None;
-        for value in session.variable(NAME).map_err(|why| refused(format!("{NAME}: {why}")))? {
-            let days: f64 = value.key_text().trim().parse().map_err(|_| {
-                refused(format!("{NAME} must be a number of days, not {}", value.type_name()))
-            })?;
-            least = Some(least.map_or(days, |known| known.min(days)));
-        }
-        let Some(days) = least else { return Ok(()) };
-        let content = content::hash(cwd, &session.loader, &session.playbooks).map_err(wrong)?;
-        let folder = self.flags.store(cwd).beside(crate::rehearse::FOLDER);
-        required::demand(&folder, &content, &self.name(), days).map_err(wrong)
     }
 
     /// What a run on a protected inventory is confirmed with.

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
-use crate::rehearse::fault::{Fault, Strike, Strikes};
-use crate::rehearse::outage::Endpoint;
+use crate::rehearse::fault::Fault;
 use crate::rehearse::program::{Place, Program};
 use crate::rehearse::{FOLDER, StageName, Wanted, content, rehearse, with_needed};
-use crate::remote::{Connection, Connections};
 use crate::report::rehearsal::{FORMAT, FORMS, Rehearsal, fault_table};
 use crate::report::{Format, Paint, Settings};
 use crate::run::recorder::now;
 use crate::run::store::new_id;
 use crate::secret::Error;
-use crate::source::{Diagnostic, Diagnostics, Val, args};
+use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
 use super::playbook::Playbook;
+use super::rehearsed::{endpoints, may_break, one, reached, strikes};
 use super::session::Session;
 use super::setup::{self, Outputs};
 
@@ -265,97 +264,6 @@ impl Rehearse {
             _ => Ok(()),
         }
     }
-}
-
-/// Refuses what isn't marked.
-fn may_break(session: &Session, inventory: &str) -> Result<(), Error> {
-    let unmarked = session.unbreakable();
-    if session.is_protected() {
-        return Err(Error::refused(format!("the inventory {inventory} is protected (seqn_protected)"))
-            .help("rehearse on another one, which may break"));
-    }
-    if session.hosts().is_empty() {
-        return Err(Error::refused(format!("{inventory} has no host that the playbook names")));
-    }
-    match unmarked.as_slice() {
-        [] => Ok(()),
-        hosts => Err(Error::refused(format!(
-            "the inventory {inventory} is not marked as a place that may break: {}",
-            hosts.join(", ")
-        ))
-        .help(
-            "a rehearsal kills, fills and cuts. Where that does no harm, say so in the inventory (not with -e), \
-             for example in its group_vars/all.yml: `seqn_may_break: true`",
-        )),
-    }
-}
-
-/// A variable that is one text.
-fn one(session: &Session, name: &str) -> Result<Option<String>, Diagnostics> {
-    let values = session.variable(name).map_err(|why| unusable(name, &why))?;
-    Ok(values.first().map(Val::key_text).filter(|text| !text.is_empty()))
-}
-
-fn unusable(name: &str, why: &str) -> Diagnostics {
-    let mut problem = Diagnostic::global("rehearse", format!("the variable {name} can't be used: {why}"));
-    problem.help = Some("docs/rehearse.md has an example".into());
-    Diagnostics(vec![problem])
-}
-
-/// `seqn_probe_endpoints` of all hosts, each once.
-fn endpoints(session: &Session) -> Result<Vec<Endpoint>, Diagnostics> {
-    const NAME: &str = "seqn_probe_endpoints";
-    let mut all: Vec<Endpoint> = Vec::new();
-    for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
-        let Some(list) = value.as_list() else { return Err(unusable(NAME, "it isn't a list")) };
-        for one in list {
-            let endpoint: Endpoint = args::from_val(one).map_err(|e| unusable(NAME, &e.message))?;
-            endpoint.check().map_err(|why| unusable(NAME, &why))?;
-            if !all
-                .iter()
-                .any(|known| known.name == endpoint.name && known.url.as_str() == endpoint.url.as_str())
-            {
-                all.push(endpoint);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// `seqn_faults`: faults that the place does by itself.
-fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
-    const NAME: &str = "seqn_faults";
-    let mut all = Strikes::new();
-    for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
-        let Some(map) = value.as_map() else { return Err(unusable(NAME, "it isn't a mapping")) };
-        for (fault, strike) in map.iter() {
-            let fault: Fault = fault.key_text().parse().map_err(|why: String| unusable(NAME, &why))?;
-            if fault == Fault::Kill {
-                return Err(unusable(NAME, "kill is what happens to the program, not to a host"));
-            }
-            let strike: Strike = args::from_val(strike).map_err(|e| unusable(NAME, &e.message))?;
-            all.insert(fault, strike);
-        }
-    }
-    Ok(all)
-}
-
-async fn reached(
-    endpoints: &[Endpoint],
-    session: Session,
-    outputs: &Outputs,
-) -> Result<Vec<(String, Connection)>, Diagnostics> {
-    let mut hosts: Vec<String> = endpoints.iter().filter_map(|e| e.from.clone()).collect();
-    hosts.sort();
-    hosts.dedup();
-    if let Some(host) = hosts.iter().find(|host| session.variables.inventory().host(host).is_none()) {
-        let why = format!("there is no host {host} to ask from");
-        return Err(unusable("seqn_probe_endpoints", &why));
-    }
-    let connections = Arc::new(Connections::new());
-    let reached = session.reach(&hosts, outputs, &connections).await?;
-    connections.close().await;
-    Ok(hosts.into_iter().zip(reached).collect())
 }
 
 /// At Ctrl-C the run that goes on is interrupted by the terminal itself, and no other one begins.

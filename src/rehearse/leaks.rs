@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::log::kept_of;
 use crate::remote::{Command, Connection, Connections};
 use crate::run::history::History;
-use crate::run::record::Remembered;
+use crate::run::record::{Remembered, Status};
 use crate::run::seal::Seal;
 use crate::secret::Redactor;
 use crate::source::Val;
@@ -37,8 +37,13 @@ pub fn learn(
         }
     }
     for outcome in history.outcomes.values() {
-        let Some(sealed) = &outcome.kept else { continue };
+        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else { continue };
         let remembered: Remembered = seal.unseal(sealed).map_err(wrong)?;
+        // Sentences made of secrets (`fail`, `debug`) are not secrets themselves: another run says
+        // the same without any.
+        if remembered.args.is_some() && !outcome.sets_secret {
+            continue;
+        }
         redactor.register_val(&Val::map(remembered.result));
         remembered.args.iter().for_each(|args| redactor.register_args(args));
     }

@@ -8,6 +8,7 @@ pub mod fault;
 mod leaks;
 mod managed;
 pub mod outage;
+mod phase;
 mod prediction;
 pub mod program;
 mod progress;
