@@ -9,6 +9,7 @@ pub mod inventory;
 pub mod lint;
 pub mod module;
 pub mod playbook;
+pub mod rehearse;
 pub mod remote;
 pub mod report;
 pub mod run;

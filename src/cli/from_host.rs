@@ -79,7 +79,8 @@ impl FromHost {
         let runtime = setup::runtime()?;
         let found = runtime.block_on(async {
             let connections = Arc::new(Connections::new());
-            let connection = session.reach(host, outputs, &connections).await?;
+            let reached = session.reach(&[host.to_string()], outputs, &connections).await?;
+            let Some(connection) = reached.into_iter().next() else { return Err(wrong("no host".into())) };
             let failed = |e: crate::remote::RemoteError| {
                 let mut problem = Diagnostic::global("from-host", e.message);
                 problem.help = e.help;

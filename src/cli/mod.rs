@@ -11,6 +11,8 @@ mod lint;
 mod playbook;
 mod preview;
 mod prune;
+mod rehearse;
+mod rehearsed;
 mod resume;
 mod rollback;
 mod run_log;
@@ -89,6 +91,10 @@ fn ours(args: Vec<OsString>) -> u8 {
     };
     match first.as_str() {
         "run" => playbook(rest(), false),
+        "rehearse" => parsed(rest(), |mut rehearse: rehearse::Rehearse| {
+            rehearse.command = args.iter().skip(2).map(|a| a.to_string_lossy().into_owned()).collect();
+            rehearse.run()
+        }),
         "resume" => run_parsed::<resume::Resume>(rest()),
         "rollback" => run_parsed::<rollback::Rollback>(rest()),
         "runs" => run_parsed::<runs::Runs>(rest()),

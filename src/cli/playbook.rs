@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::engine::log::{AtCut, Log, answer_of};
-use crate::engine::{Answers, Options};
+use crate::engine::{Answers, Options, fault};
 use crate::playbook::{Item, Playbook as Loaded};
 use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
@@ -18,6 +18,7 @@ use crate::source::{Diagnostic, Diagnostics, Val};
 use super::Command;
 use super::hosts::HostOptions;
 use super::preview::{self, Confirmation};
+use super::rehearsed;
 use super::run_log::{self, Open, RunFlags};
 use super::session::Session;
 use super::setup::{self, Common, Outputs};
@@ -121,6 +122,48 @@ impl Command for Playbook {
 }
 
 impl Playbook {
+    /// The playbooks as typed.
+    pub fn name(&self) -> String {
+        self.playbooks.join(" ")
+    }
+
+    /// By what an inventory is called: the name of its first source.
+    pub fn inventory_name(&self) -> String {
+        let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
+        Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub fn inventories(&self) -> Vec<String> {
+        self.common.inventory.clone()
+    }
+
+    pub fn age_identities(&self) -> &[PathBuf] {
+        &self.common.age_identity
+    }
+
+    pub fn run_flags(&self) -> &RunFlags {
+        &self.flags
+    }
+
+    /// The first flag that was given and that makes no sense where the playbook is run many times and
+    /// nobody is asked.
+    pub fn not_rehearsed(&self) -> Option<&'static str> {
+        let given = [
+            ("--check", self.hosts.check),
+            ("--step", self.step),
+            ("--list-hosts", self.list_hosts),
+            ("--list-tasks", self.list_tasks),
+            ("--list-tags", self.list_tags),
+            ("--syntax-check", self.syntax_check),
+            ("--ask-pass", self.hosts.ask_pass),
+            ("--ask-become-pass", self.hosts.ask_become_pass),
+            ("--ask-vault-password", self.common.ask_vault_password),
+            ("--secret-fd", self.hosts.secrets.reads_descriptors()),
+            ("--start-at-task", self.start_at_task.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
     pub fn shown(&self) -> ReportSettings {
         self.hosts.shown()
     }
@@ -190,7 +233,11 @@ impl Playbook {
         }
         let answers = Answers::default();
         // Who goes on with a run confirmed it when it began.
-        if !session.options.check && self.going_on.is_none() && session.is_protected() {
+        let begins = !session.options.check && self.going_on.is_none();
+        if begins {
+            rehearsed::demand(&cwd, &session, &self.flags, &self.name())?;
+        }
+        if begins && session.is_protected() {
             let wanted = self.confirmation(&session)?;
             // What was read once, such as a descriptor, can't be read again.
             self.hosts.secrets.given = Some(session.secrets.clone());
@@ -198,6 +245,10 @@ impl Playbook {
             preview::confirm(&wanted, &prediction, ending, outputs)
                 .map_err(|e| setup::problem("protected", &e))?;
             session = self.load(outputs)?;
+        }
+        if !session.options.check {
+            fault::arm(&session.unbreakable())
+                .map_err(|why| setup::problem("fault", &Error::refused(why)))?;
         }
         // While it is held, nobody else goes on with the run.
         let elsewhere = self.going_on.as_ref().is_some_and(|going| going.elsewhere);
@@ -223,8 +274,7 @@ impl Playbook {
 
     /// What a run on a protected inventory is confirmed with.
     fn confirmation(&self, session: &Session) -> Result<Confirmation, Diagnostics> {
-        let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
-        let name = Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = self.inventory_name();
         let Some(reason) = self.flags.reason.clone().filter(|r| !r.trim().is_empty()) else {
             let e = Error::refused(format!("the inventory {name} is protected: say why it is run"))
                 .help("--reason TEXT; it stands in the journal and the note");
@@ -232,7 +282,7 @@ impl Playbook {
         };
         Ok(Confirmation {
             name,
-            playbooks: self.playbooks.join(" "),
+            playbooks: self.name(),
             hosts: session.hosts(),
             reason,
             yes: self.yes.clone(),

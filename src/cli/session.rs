@@ -1,6 +1,6 @@
 //! What was loaded for one command, and running it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::engine::event::{Event, Sink};
@@ -15,8 +15,8 @@ use crate::report::Paint;
 use crate::run::record::Ended;
 use crate::source::args::parse_bool;
 use crate::source::{Diagnostic, Diagnostics, Map, Text, Val};
-use crate::template::Templar;
-use crate::vars::{Layers, Settings, Variables, Vault};
+use crate::template::{NoHooks, RenderCx, Templar};
+use crate::vars::{Layer, Layers, Settings, Variables, Vault};
 
 use super::console::TerminalConsole;
 use super::hosts::HostOptions;
@@ -119,9 +119,43 @@ impl Session {
     pub fn is_protected(&self) -> bool {
         self.hosts().iter().any(|host| {
             let scope = self.variables.scope(host, &Layers::new());
-            let plain = |v: &Val| v.as_bool().or_else(|| parse_bool(&v.key_text()));
-            scope.find("seqn_protected").is_some_and(|(_, value)| plain(value) != Some(false))
+            scope.find("seqn_protected").is_some_and(|(_, value)| plain_bool(value) != Some(false))
         })
+    }
+
+    /// The hosts that may not break: without `seqn_may_break: true` in the inventory. What `-e` says
+    /// doesn't count, since it would be said of every host.
+    pub fn unbreakable(&self) -> Vec<String> {
+        let may_break = |host: &String| {
+            let scope = self.variables.scope(host, &Layers::new());
+            scope
+                .find("seqn_may_break")
+                .is_some_and(|(layer, value)| layer != Layer::ExtraVars && plain_bool(value) == Some(true))
+        };
+        self.hosts().into_iter().filter(|host| !may_break(host)).collect()
+    }
+
+    /// A variable as each host sees it that has it, rendered.
+    ///
+    /// # Errors
+    /// It can't be rendered.
+    pub fn variable(&self, name: &str) -> Result<Vec<Val>, String> {
+        let layers = Layers::new();
+        let mut found = Vec::new();
+        for host in self.hosts() {
+            let scope = self.variables.scope(&host, &layers);
+            let Some((_, value)) = scope.find(name) else { continue };
+            let cx = RenderCx {
+                names: &scope,
+                search: &[],
+                playbook_dir: Path::new(""),
+                check_mode: true,
+                hooks: &NoHooks,
+                impure: None,
+            };
+            found.push(self.templar.render(value, &cx).map_err(|e| e.to_string())?);
+        }
+        Ok(found)
     }
 
     /// Tags as far as they are known before the run, each once, sorted.
@@ -187,18 +221,20 @@ impl Session {
         Ok((std::mem::take(&mut prediction), ending))
     }
 
-    /// How a host of the inventory is reached.
+    /// How hosts of the inventory are reached.
     ///
     /// # Errors
-    /// Its variables can't be rendered.
+    /// Their variables can't be rendered.
     pub async fn reach(
         self,
-        host: &str,
+        hosts: &[String],
         outputs: &Outputs,
         connections: &Arc<Connections>,
-    ) -> Result<Connection, Diagnostics> {
+    ) -> Result<Vec<Connection>, Diagnostics> {
         let engine = self.engine(outputs, outputs.sink.clone(), connections, Given::default()).await?;
-        engine.reach(host).map_err(|why| Diagnostics(vec![Diagnostic::global("connection", why.message)]))
+        let wrong =
+            |why: crate::module::Failure| Diagnostics(vec![Diagnostic::global("connection", why.message)]);
+        hosts.iter().map(|host| engine.reach(host).map_err(wrong)).collect()
     }
 
     /// Runs the `undo:` of one task of a run that is rolled back.
@@ -307,6 +343,10 @@ impl Session {
         }
         Ok(if interrupt.is_raised() { Ending::Interrupted.exit_code() } else { ending.exit_code() })
     }
+}
+
+fn plain_bool(value: &Val) -> Option<bool> {
+    value.as_bool().or_else(|| parse_bool(&value.key_text()))
 }
 
 /// Writes how the run ended, and tells how to go on from there.

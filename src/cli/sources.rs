@@ -31,6 +31,11 @@ pub struct SecretSources {
 }
 
 impl SecretSources {
+    /// What is read from a descriptor can be read once.
+    pub fn reads_descriptors(&self) -> bool {
+        !self.secret_fd.is_empty()
+    }
+
     /// Their variables, as strong as `-e` and stronger than the same name there.
     ///
     /// # Errors

@@ -14,8 +14,6 @@ use crate::run::seal::Seal;
 use crate::run::store::Store;
 use crate::secret::Error;
 use crate::source::{Diagnostic, Diagnostics, Val, args};
-use crate::template::{NoHooks, RenderCx};
-use crate::vars::Layers;
 
 use super::session::Session;
 use super::setup::Outputs;
@@ -48,7 +46,10 @@ impl Told {
             });
             Diagnostics(vec![problem])
         };
-        let variable = |name: &str| session_variable(session, name).map_err(|why| wrong(name, why));
+        let variable = |name: &str| {
+            let values = session.variable(name).map_err(|why| wrong(name, why))?;
+            Ok::<_, Diagnostics>(values.into_iter().next())
+        };
         let named = variable(NOTE_DIR)?.map(|dir| PathBuf::from(dir.key_text()));
         let notify = match variable(NOTIFY)? {
             None => Vec::new(),
@@ -120,23 +121,4 @@ fn with_on(hook: &Val) -> Val {
         key => (key.clone(), value.clone()),
     });
     Val::map(entries.collect())
-}
-
-/// A variable as the first host sees it that has it, rendered.
-fn session_variable(session: &Session, name: &str) -> Result<Option<Val>, String> {
-    let layers = Layers::new();
-    for host in session.hosts() {
-        let scope = session.variables.scope(&host, &layers);
-        let Some((_, value)) = scope.find(name) else { continue };
-        let cx = RenderCx {
-            names: &scope,
-            search: &[],
-            playbook_dir: Path::new(""),
-            check_mode: true,
-            hooks: &NoHooks,
-            impure: None,
-        };
-        return session.templar.render(value, &cx).map(Some).map_err(|e| e.to_string());
-    }
-    Ok(None)
 }

@@ -281,6 +281,9 @@ impl Applier<'_> {
 
 /// `id`: under which the host notes what becomes of it.
 async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Result<Output, RemoteError> {
+    if let Some(refused) = fault::instead(effect) {
+        return refused;
+    }
     let applying = async {
         match id {
             Some(id) => target.apply_as(effect, id).await,

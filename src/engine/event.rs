@@ -90,6 +90,8 @@ pub struct TaskLabel {
     pub action: String,
     pub span: Span,
     pub handler: bool,
+    /// A second run may change it again (`again: ok`).
+    pub again: bool,
     /// Shown as RUNNING HANDLER or TASK.
     pub id: usize,
 }

@@ -1,9 +1,25 @@
-//! Places where a test can stop the program or do something to a host. In a release build there
-//! are none.
+//! Places where a fault can strike: the program dies, or something happens to a host or to the way
+//! there.
 //!
-//! `SEQN_PLAY_FAULT=N:PLACE:COMMAND` runs a shell command at that place of the Nth Step that is
-//! written down, or of the Nth effect that takes something back (the first is 1); `kill` instead of
-//! a command ends the program there, as SIGKILL does.
+//! `SEQN_PLAY_FAULT=N:PLACE:WHAT` strikes at that place of the Nth Step that is written down, or of
+//! the Nth effect that takes something back (the first is 1). WHAT is one of [`What`]'s words, or a
+//! shell command. In a release build nothing is armed unless `seqn-play rehearse` started the program
+//! and every host is marked as one that may break ([`arm`] has the rule); a debug build, which is
+//! what tests run, is armed by the variable alone.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::remote::{Effect, Output, RemoteError, RemoteErrorKind, trouble};
+
+/// Names the fault.
+pub const FAULT: &str = "SEQN_PLAY_FAULT";
+
+/// Names a file that is made once it struck.
+pub const STRUCK: &str = "SEQN_PLAY_STRUCK";
 
 /// Where around a Step, or around an effect that takes one back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,86 +36,230 @@ pub enum Place {
     AfterUndo,
 }
 
-#[cfg(not(debug_assertions))]
-pub fn at(_: Place) {}
+impl Place {
+    const ALL: [Place; 8] = [
+        Place::BeforeIntent,
+        Place::AfterIntent,
+        Place::During,
+        Place::AfterEffect,
+        Place::AfterRecord,
+        Place::BeforeUndo,
+        Place::DuringUndo,
+        Place::AfterUndo,
+    ];
 
-/// Does it, with a fault in the middle of it.
-#[cfg(not(debug_assertions))]
-pub async fn during<T>(_: Place, doing: impl Future<Output = T>) -> T {
-    doing.await
+    fn name(self) -> &'static str {
+        match self {
+            Place::BeforeIntent => "before-intent",
+            Place::AfterIntent => "after-intent",
+            Place::During => "during",
+            Place::AfterEffect => "after-effect",
+            Place::AfterRecord => "after-record",
+            Place::BeforeUndo => "before-undo",
+            Place::DuringUndo => "during-undo",
+            Place::AfterUndo => "after-undo",
+        }
+    }
+
+    fn counter(self) -> &'static AtomicUsize {
+        match self {
+            Place::BeforeUndo | Place::DuringUndo | Place::AfterUndo => &UNDONE,
+            _ => &STEPS,
+        }
+    }
 }
 
-#[cfg(debug_assertions)]
-pub use wanted::{at, during};
+static STEPS: AtomicUsize = AtomicUsize::new(0);
+static UNDONE: AtomicUsize = AtomicUsize::new(0);
+static DISK_FULL: AtomicBool = AtomicBool::new(false);
+static DENIED: AtomicBool = AtomicBool::new(false);
+static UNHEALTHY: AtomicBool = AtomicBool::new(false);
+static ARMED: OnceLock<Option<Fault>> = OnceLock::new();
 
-#[cfg(debug_assertions)]
-mod wanted {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+/// What happens. All but the first, the second and the last go on to the end of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// `kill`: the program ends, as by SIGKILL.
+    Kill,
+    /// `cut`: connections are lost.
+    Cut,
+    /// `refused`: connections are lost, and refused from then on.
+    Refused,
+    /// `slow`: every exchange with a host takes longer.
+    Slow,
+    /// `disk-full`: effects that need room are answered as a host whose disk is full answers.
+    DiskFull,
+    /// `denied`: effects on files and commands are answered with "permission denied".
+    Denied,
+    /// `unhealthy`: checks of health find that a service isn't well.
+    Unhealthy,
+    /// Any other text.
+    Shell(String),
+}
 
-    use super::Place;
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    step: usize,
+    place: Place,
+    what: What,
+}
 
-    static STEPS: AtomicUsize = AtomicUsize::new(0);
-    static UNDONE: AtomicUsize = AtomicUsize::new(0);
+impl FromStr for Fault {
+    type Err = String;
 
-    impl Place {
-        fn name(self) -> &'static str {
-            match self {
-                Place::BeforeIntent => "before-intent",
-                Place::AfterIntent => "after-intent",
-                Place::During => "during",
-                Place::AfterEffect => "after-effect",
-                Place::AfterRecord => "after-record",
-                Place::BeforeUndo => "before-undo",
-                Place::DuringUndo => "during-undo",
-                Place::AfterUndo => "after-undo",
-            }
-        }
-
-        fn counter(self) -> &'static AtomicUsize {
-            match self {
-                Place::BeforeUndo | Place::DuringUndo | Place::AfterUndo => &UNDONE,
-                _ => &STEPS,
-            }
-        }
-    }
-
-    pub fn at(place: Place) {
-        if matches!(place, Place::BeforeIntent | Place::BeforeUndo) {
-            place.counter().fetch_add(1, Ordering::SeqCst);
-        }
-        let Some(what) = wanted(place) else { return };
-        if what == "kill" {
-            // SAFETY: it ends this process and nothing else.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-        }
-        std::process::Command::new("sh").args(["-c", &what]).status().ok();
-    }
-
-    /// Does it, with a fault in the middle of it.
-    pub async fn during<T>(place: Place, doing: impl Future<Output = T>) -> T {
-        if wanted(place).is_none() {
-            return doing.await;
-        }
-        let soon = tokio::time::sleep(Duration::from_millis(1));
-        tokio::pin!(doing, soon);
-        let done = tokio::select! {
-            done = &mut doing => Some(done),
-            () = &mut soon => None,
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let wrong = || format!("{FAULT}={text}: NUMBER:PLACE:WHAT is expected");
+        let (step, rest) = text.split_once(':').ok_or_else(wrong)?;
+        let (place, what) = rest.split_once(':').ok_or_else(wrong)?;
+        let step = step.parse().map_err(|_| wrong())?;
+        let place = Place::ALL.into_iter().find(|known| known.name() == place).ok_or_else(wrong)?;
+        let what = match what {
+            "kill" => What::Kill,
+            "cut" => What::Cut,
+            "refused" => What::Refused,
+            "slow" => What::Slow,
+            "disk-full" => What::DiskFull,
+            "denied" => What::Denied,
+            "unhealthy" => What::Unhealthy,
+            "" => return Err(wrong()),
+            command => What::Shell(command.into()),
         };
-        at(place);
-        match done {
-            Some(done) => done,
-            None => doing.await,
+        Ok(Fault { step, place, what })
+    }
+}
+
+/// Arms the fault that the environment names, if it names one. `unmarked`: hosts that aren't marked as
+/// ones that may break.
+///
+/// # Errors
+/// It may not be armed here, or isn't understood.
+pub fn arm(unmarked: &[String]) -> Result<(), String> {
+    let Ok(text) = std::env::var(FAULT) else { return Ok(()) };
+    let fault: Fault = text.parse()?;
+    may_arm(unmarked, is_rehearsed(), cfg!(debug_assertions))?;
+    trouble::expect();
+    ARMED.set(Some(fault)).ok();
+    Ok(())
+}
+
+fn may_arm(unmarked: &[String], is_rehearsed: bool, is_test: bool) -> Result<(), String> {
+    match (is_test, is_rehearsed, unmarked) {
+        (true, ..) | (false, true, []) => Ok(()),
+        (false, false, _) => Err(format!("{FAULT} is set, and only `seqn-play rehearse` may set it")),
+        (false, true, [host, ..]) => Err(format!("{FAULT} is set, but {host} may not break")),
+    }
+}
+
+/// Whether this very program started us.
+fn is_rehearsed() -> bool {
+    // SAFETY: getppid has no preconditions and can't fail.
+    let parent = unsafe { libc::getppid() };
+    let of = |process: &str| std::fs::read_link(Path::new("/proc").join(process).join("exe")).ok();
+    let own = of("self");
+    own.is_some() && own == of(&parent.to_string())
+}
+
+fn armed() -> Option<&'static Fault> {
+    let by_itself = || {
+        let fault = std::env::var(FAULT).ok().filter(|_| cfg!(debug_assertions));
+        fault.and_then(|text| text.parse().ok())
+    };
+    ARMED.get_or_init(by_itself).as_ref()
+}
+
+fn due(place: Place) -> Option<&'static Fault> {
+    armed().filter(|fault| fault.place == place && fault.step == place.counter().load(Ordering::SeqCst))
+}
+
+/// Here it strikes, if it is to.
+pub fn at(place: Place) {
+    if matches!(place, Place::BeforeIntent | Place::BeforeUndo) {
+        place.counter().fetch_add(1, Ordering::SeqCst);
+    }
+    if let Some(fault) = due(place) {
+        strike(&fault.what);
+    }
+}
+
+fn strike(what: &What) {
+    if let Some(mark) = std::env::var_os(STRUCK) {
+        std::fs::write(mark, "").ok();
+    }
+    match what {
+        // SAFETY: it ends this process and nothing else.
+        What::Kill => drop(unsafe { libc::kill(libc::getpid(), libc::SIGKILL) }),
+        What::Cut => trouble::cut(),
+        What::Refused => trouble::refuse(),
+        What::Slow => trouble::slow(),
+        What::DiskFull => DISK_FULL.store(true, Ordering::SeqCst),
+        What::Denied => DENIED.store(true, Ordering::SeqCst),
+        What::Unhealthy => UNHEALTHY.store(true, Ordering::SeqCst),
+        What::Shell(command) => {
+            std::process::Command::new("sh").args(["-c", command]).status().ok();
         }
     }
+}
 
-    fn wanted(place: Place) -> Option<String> {
-        let fault = std::env::var("SEQN_PLAY_FAULT").ok()?;
-        let (step, rest) = fault.split_once(':')?;
-        let (name, what) = rest.split_once(':')?;
-        let step: usize = step.parse().ok()?;
-        let here = name == place.name() && step == place.counter().load(Ordering::SeqCst);
-        here.then(|| what.to_string())
+/// Does it, with a fault in the middle of it.
+pub async fn during<T>(place: Place, doing: impl Future<Output = T>) -> T {
+    if due(place).is_none() {
+        return doing.await;
+    }
+    let soon = tokio::time::sleep(Duration::from_millis(1));
+    tokio::pin!(doing, soon);
+    let done = tokio::select! {
+        done = &mut doing => Some(done),
+        () = &mut soon => None,
+    };
+    at(place);
+    match done {
+        Some(done) => done,
+        None => doing.await,
+    }
+}
+
+/// What is answered instead of applying an effect.
+pub fn instead(effect: &Effect) -> Option<Result<Output, RemoteError>> {
+    let needs_room = !matches!(effect, Effect::Remove { .. } | Effect::Unmake { .. } | Effect::Rename { .. });
+    let why = match () {
+        () if DISK_FULL.load(Ordering::SeqCst) && needs_room => "No space left on device",
+        () if DENIED.load(Ordering::SeqCst) => "Permission denied",
+        () => return None,
+    };
+    let message = format!("{why} (this is rehearsed)");
+    Some(match effect {
+        Effect::Run(_) | Effect::Http(_) => {
+            Ok(Output { status: 1, stderr: message.into_bytes(), ..Output::default() })
+        }
+        _ => Err(RemoteError { kind: RemoteErrorKind::Refused, message, help: None }),
+    })
+}
+
+/// What a check of health finds instead of looking.
+pub fn unhealthy() -> Option<&'static str> {
+    UNHEALTHY.load(Ordering::SeqCst).then_some("the service does not become healthy (this is rehearsed)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_build_is_armed_by_a_rehearsal_on_hosts_that_may_break() {
+        let unmarked = ["prod1".to_string()];
+        assert!(may_arm(&[], true, false).is_ok());
+        assert!(may_arm(&[], false, false).unwrap_err().contains("only `seqn-play rehearse`"));
+        assert!(may_arm(&unmarked, true, false).unwrap_err().contains("prod1 may not break"));
+        assert!(may_arm(&unmarked, false, true).is_ok());
+    }
+
+    #[test]
+    fn words_places_and_commands() {
+        let parsed = |text: &str| text.parse::<Fault>().map(|fault| fault.what);
+        assert_eq!(parsed("3:during:disk-full"), Ok(What::DiskFull));
+        assert_eq!(parsed("3:during:a:b"), Ok(What::Shell("a:b".into())));
+        for wrong in ["", "x:during:kill", "1:nowhere:kill", "1:during", "1:during:"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::inventory::HostName;
 use crate::module::Failure;
 use crate::playbook::Play;
 use crate::remote::{
-    Connection, Connections, EffectId, EffectState, Holder, HostLock, LockRefused, LockRequest, RemoteError,
-    RemoteErrorKind, TransportKind,
+    Connection, Connections, Effect, EffectId, EffectState, Holder, HostLock, LockRefused, LockRequest,
+    RemoteError, RemoteErrorKind, Target, TransportKind,
 };
 use crate::run::journal::Sync;
 use crate::run::record::Record;
@@ -273,6 +273,16 @@ pub(super) async fn take_one(
         taker.warn(format!("{host}: the lock of the dead run {} was taken over", by.holder.run));
     }
     Ok(lock)
+}
+
+/// Takes away what a project's runs left on a host: lock, journals, notes of effects. For a project
+/// of which nobody will ever hear again.
+///
+/// # Errors
+/// It can't be reached, or something of it is another user's.
+pub async fn forget_project(target: &Target, project: &str) -> Result<(), RemoteError> {
+    let path = crate::remote::lock::folder(project);
+    target.apply(&Effect::Remove { path, recurse: true }).await.map(drop)
 }
 
 /// The name of a run's journal in the lock's folder on a host.

@@ -7,7 +7,7 @@
 pub mod apply;
 mod connect;
 pub mod event;
-mod fault;
+pub mod fault;
 mod handlers;
 mod include;
 mod instance;

@@ -677,6 +677,7 @@ impl PlayRun<'_> {
             action: task.action.written().to_string(),
             span: task.span.clone(),
             handler: false,
+            again: task.again,
             id: self.engine.next_task_id(),
         })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::inventory::{Inventory, LoadOptions};
-use crate::playbook::{AloneSection, IncludedRole, Language, Loader, RoleFiles, Vault};
+use crate::playbook::{AloneSection, IncludedRole, Language, Loader, Play, RoleFiles, Vault};
 use crate::source::yaml::{self, read_file};
 use crate::source::{Diagnostic, Diagnostics, Map, Node, Severity, SourceFile, Text, Val};
 
@@ -60,6 +60,16 @@ pub fn load(
     }
     loading.project.documents = files.into_iter().map(|(_, document)| document).collect();
     Ok((loading.project, loading.diags.0))
+}
+
+/// Files that the tasks of playbooks are in and folders of their roles, through includes whose names
+/// are written out.
+pub fn reached<'p>(loader: &Loader, plays: impl Iterator<Item = &'p Play>) -> HashSet<PathBuf> {
+    // What is wrong in what is included is found when it is included.
+    let mut problems = Diagnostics::default();
+    let mut walk = Walk::new(loader, &mut problems);
+    plays.for_each(|play| walk.play(Arc::new(play.clone())));
+    walk.done().files
 }
 
 struct Loading<'a> {

@@ -15,6 +15,8 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use load::reached;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -59,6 +59,9 @@ use serde::de::DeserializeOwned;
 use crate::source::Val;
 use crate::source::args::{self, ArgError};
 
+/// Modules whose tasks tell whether a service is well.
+pub const CHECKS_OF_HEALTH: [&str; 4] = ["postgresql_login", "uri", "wait_for", "wait_for_connection"];
+
 pub use context::PlanCx;
 pub use plan::{CheckAnswer, Failure, Finish, Plan, Postcondition, Step, StepKind, Undo, Where};
 

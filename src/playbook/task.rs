@@ -74,6 +74,8 @@ pub struct Task {
     pub probe: Option<Probe>,
     /// Ours: this task's effect is accepted as one that can't be taken back.
     pub one_way: OneWay,
+    /// Ours, `again: ok`: a second run may change it again (a fresh backup).
+    pub again: bool,
     /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].
     pub listen: Vec<String>,
     /// The role that this task belongs to.

@@ -112,6 +112,7 @@ impl ShellHost {
     /// Runs a script in the work shell; a lost shell is thrown away and the next call opens
     /// another.
     async fn run(&self, text: &str, what: &str) -> Result<Output, RemoteError> {
+        super::trouble::delay().await;
         let mut slot = self.shell.lock().await;
         let mut shell = match slot.take() {
             Some(shell) => shell,

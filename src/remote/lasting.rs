@@ -10,7 +10,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::connections::{Connection, Link, Observer, TransportKind};
 use super::shell::Channel;
 use super::transports::{local, native, openssh};
-use super::{RemoteError, Stream};
+use super::{RemoteError, Stream, trouble};
 
 pub struct Lasting {
     name: String,
@@ -57,6 +57,15 @@ impl Lasting {
         Ok(link)
     }
 
+    /// A channel as a rehearsal may want it; nothing where connections are refused.
+    fn troubled<T>(&self, opened: T, cuttable: impl FnOnce(T) -> T) -> T {
+        if trouble::meets(&self.connection) { cuttable(opened) } else { opened }
+    }
+
+    fn let_in(&self) -> Result<(), RemoteError> {
+        if trouble::meets(&self.connection) { trouble::let_in() } else { Ok(()) }
+    }
+
     async fn can_be_replaced(&self, link: &Arc<dyn Link>) -> bool {
         !self.closed.load(Ordering::Relaxed) && link.is_lost().await
     }
@@ -82,21 +91,25 @@ impl Link for Lasting {
     }
 
     async fn open(&self, command: &str) -> Result<Channel, RemoteError> {
+        self.let_in()?;
         let link = self.link();
-        match link.open(command).await {
+        let opened = match link.open(command).await {
             Err(_) if self.can_be_replaced(&link).await => self.instead_of(&link).await?.open(command).await,
             opened => opened,
-        }
+        };
+        Ok(self.troubled(opened?, trouble::channel))
     }
 
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
+        self.let_in()?;
         let link = self.link();
-        match link.connect(host, port).await {
+        let connected = match link.connect(host, port).await {
             Err(_) if self.can_be_replaced(&link).await => {
                 self.instead_of(&link).await?.connect(host, port).await
             }
             connected => connected,
-        }
+        };
+        Ok(self.troubled(connected?, trouble::stream))
     }
 
     async fn is_lost(&self) -> bool {

@@ -180,7 +180,7 @@ pub async fn take(
     if held.is_ours() {
         return Err(refused(format!("this program has a lock on {} already", control.host())).into());
     }
-    let folder = format!("{BASE}/{}", tidy(&request.project));
+    let folder = folder(&request.project);
     let until = now() + request.wait.unwrap_or_default();
     let mut pause = Duration::from_millis(100);
     let mut told = false;
@@ -289,6 +289,11 @@ async fn look(
         "held" => Ok(Look::Held { number, by }),
         _ => Err(unreadable(line)),
     }
+}
+
+/// Where a project's lock, and the files of its runs, are on a host.
+pub fn folder(project: &str) -> String {
+    format!("{BASE}/{}", tidy(project))
 }
 
 /// A name as one part of a path.

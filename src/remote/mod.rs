@@ -19,6 +19,7 @@ pub mod shell;
 mod shells;
 pub mod target;
 mod transports;
+pub mod trouble;
 mod upload;
 
 pub use become_user::{Become, BecomeMethod};

@@ -338,7 +338,8 @@ fn text_of(outcome: &Outcome, key: &str, redactor: &Redactor) -> Option<String> 
     }
 }
 
-fn redact(value: &mut serde_json::Value, redactor: &Redactor) {
+/// Every text in it.
+pub(super) fn redact(value: &mut serde_json::Value, redactor: &Redactor) {
     match value {
         serde_json::Value::String(text) => *text = redactor.redact(text).into_owned(),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|v| redact(v, redactor)),
@@ -366,7 +367,8 @@ mod tests {
     fn done(task: &str, action: &str, steps: Vec<AppliedStep>, values: &[(&str, Val)]) -> Event {
         let file = crate::source::SourceFile::typed("play.yml", String::new());
         let span = crate::source::yaml::span_at(&file, 0, 0);
-        let label = TaskLabel { name: task.into(), action: action.into(), span, handler: false, id: 1 };
+        let label =
+            TaskLabel { name: task.into(), action: action.into(), span, handler: false, again: false, id: 1 };
         let result: Map = values.iter().map(|(k, v)| (Val::from(*k), v.clone())).collect();
         let outcome = Outcome { steps, ..Outcome::new(Status::Ok, result) };
         let (task, host, outcome) = (Arc::new(label), "web1".to_string(), Arc::new(outcome));

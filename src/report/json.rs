@@ -30,7 +30,13 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
             into.insert("unknown".into(), json!(cause));
         }
     };
-    let task = |task: &TaskLabel| json!({"name": task.name, "action": task.action, "at": task.span.to_string(), "handler": task.handler});
+    let task = |task: &TaskLabel| {
+        let mut told = json!({"name": task.name, "action": task.action, "at": task.span.to_string(), "handler": task.handler});
+        if task.again {
+            told["again"] = json!(true);
+        }
+        told
+    };
     let mut fields = Map::new();
     let name = match event {
         Event::RunStarted { playbooks, check, .. } => {
@@ -81,11 +87,14 @@ fn line(event: &Event, screen: &Screen) -> Option<Value> {
             outcome(done, &mut fields);
             "retrying"
         }
-        Event::InstanceDone { task: label, host, delegate, outcome: done, ignored, .. } => {
+        Event::InstanceDone { task: label, host, delegate, outcome: done, ignored, looped } => {
             fields.insert("task".into(), task(label));
             fields.insert("host".into(), json!(host));
             fields.insert("delegate".into(), json!(delegate));
             fields.insert("ignored".into(), json!(ignored));
+            if *looped {
+                fields.insert("looped".into(), json!(true));
+            }
             outcome(done, &mut fields);
             "instance_done"
         }

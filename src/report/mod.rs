@@ -6,8 +6,11 @@ mod diff;
 pub mod facts;
 pub mod hooks;
 mod json;
+mod junit;
+mod markup;
 mod minimal;
 mod note;
+pub mod rehearsal;
 mod screen;
 mod terminal;
 
@@ -32,6 +35,9 @@ pub enum Format {
     Text,
     /// One JSON event a line.
     Json,
+    /// One JUnit document at the end.
+    #[value(name = "junit")]
+    JUnit,
     /// What `ansible` prints: a host and its result.
     Minimal,
     /// As minimal, in one line.
@@ -52,6 +58,7 @@ pub fn reporter(format: Format, settings: Settings) -> Box<dyn Reporter> {
     match format {
         Format::Text => Box::new(terminal::Terminal::new(settings)),
         Format::Json => Box::new(json::JsonLines),
+        Format::JUnit => Box::new(junit::JUnit::default()),
         Format::Minimal => Box::new(minimal::Minimal { one_line: false, diff: settings.diff }),
         Format::OneLine => Box::new(minimal::Minimal { one_line: true, diff: settings.diff }),
     }

@@ -72,6 +72,11 @@ impl Store {
         &self.folder
     }
 
+    /// A folder of the project's own beside that of its runs.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.with_file_name(name)
+    }
+
     /// The audit trail over all of them.
     pub fn audit(&self) -> Audit {
         Audit::at(self.audit.clone())
@@ -295,7 +300,7 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Sorts by time, to the millisecond: `20261126-143501-3257f`.
-fn new_id() -> String {
+pub fn new_id() -> String {
     use rand::RngExt;
     let mut byte = [0u8];
     rand::rng().fill(&mut byte);

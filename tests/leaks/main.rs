@@ -16,6 +16,7 @@ mod diffs;
 mod http;
 mod loops;
 mod no_log;
+mod rehearse;
 mod scenario;
 mod sources;
 mod vault;

@@ -1,5 +1,5 @@
 //! One public report of a leak as a test: its scenario with a planted secret, run at `-vvv --diff`,
-//! in check mode and with JSON output; then nothing that was printed, written or shown in a process
+//! in check mode and with JSON and JUnit output; then nothing that was printed, written or shown in a process
 //! list may hold the secret, in any encoding.
 
 use std::path::Path;
@@ -13,8 +13,12 @@ use crate::support::{Ran, Test};
 use crate::watch::Watch;
 
 /// How each scenario runs.
-const WAYS: [&[&str]; 3] =
-    [&["-vvv", "--diff"], &["-vvv", "--diff", "--check"], &["-vvv", "--diff", "--output", "json"]];
+const WAYS: [&[&str]; 4] = [
+    &["-vvv", "--diff"],
+    &["-vvv", "--diff", "--check"],
+    &["-vvv", "--diff", "--output", "json"],
+    &["-vvv", "--diff", "--output", "junit"],
+];
 
 const VAULT_PASSWORD: &str = "opens-the-vault-of-a-test";
 
@@ -74,7 +78,12 @@ impl Scenario {
 
     /// By another of the program's names, as it is and not in several ways.
     pub fn called(self, name: &'static str) -> Scenario {
-        Scenario { called: Some(name), ways: vec![Vec::new()], ..self }
+        Scenario { called: Some(name), ..self.as_it_is() }
+    }
+
+    /// With no flags but its own.
+    pub fn as_it_is(self) -> Scenario {
+        Scenario { ways: vec![Vec::new()], ..self }
     }
 
     pub fn file(mut self, path: &str, text: &str) -> Scenario {

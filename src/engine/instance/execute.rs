@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::module::control::{self, ControlCx};
-use crate::module::{Failure, PlanCx, Step, registry, wait_for_connection};
+use crate::module::{CHECKS_OF_HEALTH, Failure, PlanCx, Step, registry, wait_for_connection};
 use crate::playbook::{ModuleCall, Probe};
 use crate::remote::{Command, Connection, Target};
 use crate::source::args;
@@ -13,6 +13,7 @@ use super::{Instance, Work, put};
 use crate::engine::apply::Applier;
 use crate::engine::connect;
 use crate::engine::event::{Outcome, Status};
+use crate::engine::fault;
 use crate::engine::log::StepLog;
 use crate::engine::prospects::unknown;
 use crate::engine::services::{EngineServices, RunHooks};
@@ -47,6 +48,9 @@ impl Instance<'_> {
         }
         let module = registry::find(&call.canonical)
             .ok_or_else(|| Failure::new(format!("the module `{}` is not supported yet", call.written)))?;
+        if let Some(why) = fault::unhealthy().filter(|_| CHECKS_OF_HEALTH.contains(&module.name) && !check) {
+            return Err(Failure::new(why));
+        }
         let args = self.args(&work.scope, call, &[])?.map_entries(|name, value| {
             if module.secret_args.contains(&name) { value.into_secret() } else { value }
         });

@@ -333,6 +333,7 @@ impl Task {
             undo: Vec::new(),
             probe: None,
             one_way: super::OneWay::Refused,
+            again: false,
             listen: Vec::new(),
             role: None,
             implicit: true,

@@ -16,7 +16,7 @@ pub struct HostFiles {
 
 impl HostFiles {
     pub fn new(control: Control, project: &str) -> HostFiles {
-        HostFiles { control, folder: format!("{}/{}", super::BASE, super::tidy(project)) }
+        HostFiles { control, folder: super::folder(project) }
     }
 
     /// The whole content; `None` where there is no such file.

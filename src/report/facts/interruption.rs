@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::event::AppliedStep;
 
-use super::Facts;
+use crate::module::CHECKS_OF_HEALTH;
 
-const HEALTH: [&str; 4] = ["postgresql_login", "uri", "wait_for", "wait_for_connection"];
+use super::Facts;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interruption {
@@ -43,7 +43,7 @@ impl Facts {
     }
 
     pub(super) fn well_again(&mut self, host: &str, module: &str, task: &str) {
-        if !HEALTH.contains(&module) {
+        if !CHECKS_OF_HEALTH.contains(&module) {
             return;
         }
         if let Some(open) = self.interruptions.iter_mut().find(|i| i.host == host && i.to.is_none()) {

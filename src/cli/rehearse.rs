@@ -1,0 +1,321 @@
+//! `seqn-play rehearse PLAYBOOK -i INVENTORY`: proves a playbook on a place that may break.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+
+use crate::rehearse::fault::Fault;
+use crate::rehearse::program::{Place, Program};
+use crate::rehearse::{FOLDER, StageName, Wanted, content, rehearse, with_needed};
+use crate::report::rehearsal::{FORMAT, FORMS, Rehearsal, fault_table};
+use crate::report::{Format, Paint, Settings};
+use crate::run::recorder::now;
+use crate::run::store::new_id;
+use crate::secret::Error;
+use crate::source::{Diagnostic, Diagnostics};
+
+use super::Command;
+use super::playbook::Playbook;
+use super::rehearsed::{endpoints, may_break, one, reached, strikes};
+use super::session::Session;
+use super::setup::{self, Outputs};
+
+/// Proves a playbook on an inventory that is marked as a place that may break: lint, check mode, the
+/// run, its prediction, a second run, rollback, the outage, faults at every boundary, leaks. All flags
+/// of a run are taken too.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seqn-play rehearse",
+    after_help = "Exit status: 0 passed, 1 it could not begin, 2 something failed.\n\
+                  The result is in .seqn-play/rehearsals/ID/: rehearsal.html, .json, .xml (JUnit) and .txt."
+)]
+pub struct Rehearse {
+    /// About a minute: all stages, and as many faults as fit
+    #[arg(long)]
+    quick: bool,
+    /// Only these stages, and what they need: lint,check,run,prediction,again,rollback,outage,faults,leaks
+    #[arg(long, value_name = "STAGES", value_delimiter = ',')]
+    only: Vec<StageName>,
+    /// Only these faults: kill,cut,refused,unhealthy,disk-full,denied,slow
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    faults: Vec<Fault>,
+    /// The Ith of N parts of the fault cases
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// How many fault cases at once; each needs a place of its own (--place). By default all places
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<usize>,
+    /// Inventory of another place like it, which shares the fault cases
+    #[arg(long, value_name = "INVENTORY")]
+    place: Vec<String>,
+    /// Shell command that brings a place back to its first state; by default rollback does.
+    /// $SEQN_PLAY_INVENTORY tells which place
+    #[arg(long, value_name = "COMMAND")]
+    restore: Option<String>,
+    #[command(flatten)]
+    playbook: Playbook,
+    /// As typed, without the program's name.
+    #[arg(skip)]
+    pub command: Vec<String>,
+}
+
+/// Flags of a rehearsal alone; the rest is the run's. `true`: with a value.
+const OWN: [(&str, bool); 7] = [
+    ("--quick", false),
+    ("--only", true),
+    ("--faults", true),
+    ("--shard", true),
+    ("--jobs", true),
+    ("--place", true),
+    ("--restore", true),
+];
+
+/// Flags of the run that a rehearsal gives itself.
+const GIVEN: [(&str, bool); 8] = [
+    ("-i", true),
+    ("--inventory", true),
+    ("--inventory-file", true),
+    ("--reason", true),
+    ("--run-dir", true),
+    ("--note-dir", true),
+    ("--project", true),
+    ("--output", true),
+];
+
+const PASSED: u8 = 0;
+const COULD_NOT: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Command for Rehearse {
+    const USAGE_ERROR: u8 = COULD_NOT;
+
+    fn run(mut self) -> u8 {
+        let outputs = Outputs::new(Format::default(), Settings::default());
+        match self.act(&outputs) {
+            Ok(code) => code,
+            Err(problems) => {
+                outputs.problems(problems);
+                COULD_NOT
+            }
+        }
+    }
+}
+
+impl Rehearse {
+    fn act(&mut self, outputs: &Outputs) -> Result<u8, Diagnostics> {
+        let wrong = |e: Error| setup::problem("rehearse", &e);
+        self.refuse_what_makes_no_sense()?;
+        let cwd = setup::cwd()?;
+        let session = self.playbook.load(outputs)?;
+        let name = self.playbook.inventory_name();
+        may_break(&session, &name).map_err(wrong)?;
+        for place in &self.place {
+            may_break(&self.other(place)?.load(outputs)?, place).map_err(wrong)?;
+        }
+        let identities = setup::identities(self.playbook.age_identities()).map_err(wrong)?;
+        if identities.recipients().is_empty() {
+            let none =
+                "a rehearsal opens the journals of its runs, and there is no age identity to open them";
+            return Err(wrong(Error::refused(none).help("make one: seqn-play secret keygen")));
+        }
+        let id = new_id();
+        let (flags, playbook) = (self.playbook.run_flags(), self.playbook.name());
+        let folder = flags.store(&cwd).beside(FOLDER).join(&id);
+        let stages = match self.only.is_empty() {
+            true => StageName::ALL.to_vec(),
+            false => with_needed(&self.only),
+        };
+        let endpoints = endpoints(&session)?;
+        let reason = format!("rehearsal {id}");
+        let rehearsal = Rehearsal {
+            format: FORMAT,
+            id: id.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            playbook,
+            content: content::hash(&cwd, &session.loader, &session.playbooks).map_err(wrong)?,
+            inventory: self.playbook.inventories(),
+            hosts: session.hosts(),
+            by: flags.actor(),
+            reason: flags.reason.clone(),
+            begun: now(),
+            seconds: 0.0,
+            whole: stages == StageName::ALL,
+            quick: self.quick,
+            shard: self.shard.map(|(number, count)| format!("{number}/{count}")),
+            passed: false,
+            stages: Vec::new(),
+            prediction: Default::default(),
+            phases: Vec::new(),
+            cases: Vec::new(),
+            cases_in_all: 0,
+            left: Vec::new(),
+        };
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let program = Program {
+            executable: std::env::current_exe()
+                .map_err(|e| wrong(Error::refused(format!("this program can't be found: {e}"))))?,
+            playbook: without(&self.command, &[&OWN[..], &GIVEN[..]].concat()),
+            age_identities: self.playbook.age_identities().to_vec(),
+            reason,
+            output: folder.join("output"),
+            interrupted: interrupted.clone(),
+        };
+        let place = |number: usize, inventory: Vec<String>| Place {
+            inventory,
+            runs: folder.join(format!("runs-{number}")),
+            project: format!("rehearsal-{id}-{number}"),
+        };
+        let first = std::iter::once(self.playbook.inventories());
+        let all = first.chain(self.place.iter().map(|place| vec![place.clone()]));
+        let places = all.take(self.jobs.unwrap_or(usize::MAX)).enumerate();
+        let wanted = Wanted {
+            places: places.map(|(n, inventory)| place(n + 1, inventory)).collect(),
+            folder: folder.clone(),
+            lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
+            stages,
+            faults: if self.faults.is_empty() { Fault::ALL.to_vec() } else { self.faults.clone() },
+            strikes: strikes(&session)?,
+            shard: self.shard,
+            quick: self.quick,
+            restore: self
+                .restore
+                .clone()
+                .map_or_else(|| one(&session, "seqn_restore"), |given| Ok(Some(given)))?,
+            identities,
+            reach: Vec::new(),
+            endpoints,
+            program,
+            rehearsal,
+            cwd,
+        };
+        std::fs::create_dir_all(&wanted.program.output)
+            .map_err(|e| wrong(Error::io("make", &wanted.program.output, &e)))?;
+        self.go(wanted, session, &interrupted, outputs)
+    }
+
+    fn go(
+        &self,
+        mut wanted: Wanted,
+        session: Session,
+        interrupted: &Arc<AtomicBool>,
+        outputs: &Outputs,
+    ) -> Result<u8, Diagnostics> {
+        let folder = wanted.folder.clone();
+        let say = |paint, text: &str| outputs.screen.line(paint, text);
+        say(
+            Paint::Plain,
+            &format!(
+                "Rehearsing {} on {} ({})\n",
+                wanted.rehearsal.playbook,
+                self.playbook.inventory_name(),
+                wanted.rehearsal.hosts.join(", ")
+            ),
+        );
+        let runtime = setup::runtime()?;
+        let told = runtime.block_on(async {
+            wanted.reach = reached(&wanted.endpoints, session, outputs).await?;
+            stop_when_told(interrupted.clone());
+            rehearse(wanted, outputs.redactor.clone(), outputs.screen.clone())
+                .await
+                .map_err(|e| setup::problem("rehearse", &e))
+        })?;
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        if !told.cases.is_empty() {
+            say(Paint::Plain, fault_table(&told.cases).trim_end());
+        }
+        let (paint, code) = if told.passed { (Paint::Ok, PASSED) } else { (Paint::Failed, FAILED) };
+        let verdict = if told.passed { "REHEARSAL PASSED" } else { "REHEARSAL FAILED" };
+        say(paint, &format!("\n{verdict} in {:.0} s ({})", told.seconds, told.extent()));
+        for left in &told.left {
+            outputs.screen.error_line(Paint::Warning, &format!("left behind: {left}"));
+        }
+        let files: Vec<&str> = FORMS.iter().map(|form| form.file).collect();
+        say(Paint::Plain, &format!("{}: {}", folder.display(), files.join(", ")));
+        Ok(code)
+    }
+
+    /// The same run on another place.
+    fn other(&self, inventory: &str) -> Result<Playbook, Diagnostics> {
+        let mut words = vec!["seqn-play".to_string()];
+        words.extend(without(&self.command, &[&OWN[..], &GIVEN[..]].concat()));
+        words.extend(["-i".into(), inventory.to_string()]);
+        Playbook::try_parse_from(words)
+            .map_err(|e| Diagnostics(vec![Diagnostic::global("rehearse", e.to_string())]))
+    }
+
+    fn refuse_what_makes_no_sense(&self) -> Result<(), Diagnostics> {
+        let refused = |what: &str, help: &str| {
+            Err(setup::problem("rehearse", &Error::refused(what.to_string()).help(help)))
+        };
+        if let Some(flag) = self.playbook.not_rehearsed() {
+            return refused(
+                &format!("{flag} makes no sense in a rehearsal"),
+                "it runs the playbook many times, and there is nobody to ask; give secrets by --secret-file, \
+                 --secret-command or an encrypted -e @FILE",
+            );
+        }
+        match self.jobs {
+            Some(0) => refused("--jobs 0 does nothing", "at least 1"),
+            Some(jobs) if jobs > self.place.len() + 1 => refused(
+                &format!("--jobs {jobs} needs {jobs} places, and {} are known", self.place.len() + 1),
+                "a place takes one run at a time: --place INVENTORY for each other one",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// At Ctrl-C the run that goes on is interrupted by the terminal itself, and no other one begins.
+fn stop_when_told(interrupted: Arc<AtomicBool>) {
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// `words` without these flags and their values.
+fn without(words: &[String], flags: &[(&str, bool)]) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let short = |flag: &str| flag.len() == 2 && word.starts_with(flag) && word.len() > 2;
+        let with_value = |flag: &str| word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='));
+        match flags.iter().find(|(flag, _)| word == flag) {
+            Some((_, true)) => drop(words.next()),
+            Some((_, false)) => {}
+            None if flags.iter().any(|(flag, value)| *value && (with_value(flag) || short(flag))) => {}
+            None => left.push(word.clone()),
+        }
+    }
+    left
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("{text:?} is not I/N, such as 2/3");
+    let (number, count) = text.split_once('/').ok_or_else(wrong)?;
+    let (number, count) = (number.parse().map_err(|_| wrong())?, count.parse().map_err(|_| wrong())?);
+    if (1..=count).contains(&number) { Ok((number, count)) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_rehearsal_are_not_the_runs() {
+        let words =
+            ["play.yml", "-i", "a", "-ib", "--inventory=c", "--quick", "--only", "lint", "-e", "x=1", "-i=d"];
+        let words = words.map(String::from);
+        assert_eq!(without(&words, &[&OWN[..], &GIVEN[..]].concat()), ["play.yml", "-e", "x=1"]);
+    }
+
+    #[test]
+    fn shards() {
+        assert_eq!(shard("2/3"), Ok((2, 3)));
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! One fault at one boundary: what the run makes of it, and whether one command leads out.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::engine::rollback::{Wanted as Back, choose};
+use crate::report::rehearsal::{Case as Told, Verdict};
+use crate::run::history::History;
+use crate::run::seal::Seal;
+use crate::run::store::Stored;
+
+use super::Rehearsing;
+use super::fault::{Case, Fault, cases, scatter, shard};
+use super::leaks;
+use super::managed;
+use super::prediction::{self, Seen};
+use super::program::{Doing, Ended, LONGEST, Place};
+use super::progress::Cases;
+
+/// A quick rehearsal begins no case that would end later. From its beginning.
+const QUICK: Duration = Duration::from_secs(60);
+
+/// What cases are measured by: the run that met no fault.
+pub struct Baseline {
+    /// Labels of its Steps.
+    pub steps: Vec<String>,
+    /// In the first state.
+    pub predicted: Option<Vec<Seen>>,
+    /// A second run changes nothing.
+    pub idempotent: bool,
+    /// What takes longer hangs.
+    pub limit: Duration,
+}
+
+/// Whether a run can be taken back.
+///
+/// # Errors
+/// Why it can't.
+pub fn way_back(history: &History, seal: &Seal) -> Result<(), String> {
+    choose(seal, history, &Back::default()).map(drop).map_err(|why| why.message)
+}
+
+impl Rehearsing {
+    /// Every case of this shard, shared by the places; and how many there are in all shards.
+    pub(super) async fn all_cases(&self, baseline: &Baseline) -> (Vec<Told>, usize) {
+        let all = cases(&self.wanted.faults, &baseline.steps);
+        let in_all = all.len();
+        let mut chosen = shard(all, self.wanted.shard);
+        if self.wanted.quick {
+            scatter(&mut chosen);
+        }
+        let counted = Cases::new(chosen.len(), self.wanted.quick.then(|| self.began + QUICK));
+        let numbered = chosen.into_iter().enumerate().map(|(n, case)| (n + 1, case));
+        let queue: Mutex<VecDeque<(usize, Case)>> = Mutex::new(numbered.collect());
+        let workers = self.wanted.places.iter().map(|place| self.worker(place, &queue, &counted, baseline));
+        let mut done: Vec<(usize, Told)> = futures::future::join_all(workers).await.concat();
+        let left = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !self.wanted.quick {
+            // Who gave up left them.
+            done.extend(left.into_iter().map(|(n, case)| {
+                let why = "not tried: no place is in its first state any more";
+                (n, told(&case, Verdict::Skipped, why.into(), Duration::ZERO))
+            }));
+        }
+        done.sort_by_key(|(n, _)| *n);
+        (done.into_iter().map(|(_, case)| case).collect(), in_all)
+    }
+
+    async fn worker(
+        &self,
+        place: &Place,
+        queue: &Mutex<VecDeque<(usize, Case)>>,
+        counted: &Cases,
+        baseline: &Baseline,
+    ) -> Vec<(usize, Told)> {
+        let next = || queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+        let mut done = Vec::new();
+        while counted.has_time() && !self.is_interrupted() {
+            let Some((number, case)) = next() else { break };
+            let began = Instant::now();
+            let mut runs = Vec::new();
+            let result = self.case(place, number, &case, baseline, &mut runs).await;
+            let back = self.come_back(place, number, baseline, result.is_ok(), &runs).await;
+            let (verdict, word) = match (result, &back) {
+                (Ok(word), Ok(())) => (Verdict::Passed, word),
+                (Ok(word), Err(why)) => {
+                    (Verdict::Failed, format!("{word}, but the place does not come back: {why}"))
+                }
+                (Err(why), _) => (Verdict::Failed, why),
+            };
+            let text = format!("{case}: {}", word.lines().next().unwrap_or_default());
+            self.progress.case(counted, &text, verdict);
+            done.push((number, told(&case, verdict, word, began.elapsed())));
+            if back.is_err() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// How the run ended by itself, where all went well after it.
+    async fn case(
+        &self,
+        place: &Place,
+        number: usize,
+        case: &Case,
+        baseline: &Baseline,
+        runs: &mut Vec<String>,
+    ) -> Result<String, String> {
+        let name = |what: &str| format!("fault-{number:04}-{what}");
+        let program = &self.wanted.program;
+        let spec = case.spec(&self.wanted.strikes);
+        let before = place.store().all().last().map(|run| run.id.clone());
+        let ran = program.start(&name("run"), place, Doing::Run, Some(&spec), baseline.limit).await;
+        if let Some(own) = self.wanted.strikes.get(&case.fault) {
+            self.shell(&own.mend, place).await.map_err(|why| format!("it can't be mended: {why}"))?;
+        }
+        let ran = ran?;
+        let run = self.newest(place)?;
+        if before.is_some_and(|before| before == run.id) {
+            return Err(format!("it never began: {}", ran.why()));
+        }
+        runs.push(run.id.clone());
+        let seal = self.learn(&run)?;
+        let ended = ended(case.fault, &ran)?;
+        match case.forward {
+            true => self.forward(place, &name, &run.id, ended, baseline).await?,
+            false => return self.back(place, &name, &run, &seal, ended, baseline).await,
+        }
+        Ok(ended.into())
+    }
+
+    /// `resume` ends well, which the play's own checks of health say, and leaves nothing to do.
+    async fn forward(
+        &self,
+        place: &Place,
+        name: &dyn Fn(&str) -> String,
+        run: &str,
+        ended: &str,
+        baseline: &Baseline,
+    ) -> Result<(), String> {
+        let program = &self.wanted.program;
+        if ended != "fine" {
+            let resumed =
+                program.start(&name("resume"), place, Doing::Resume(run), None, baseline.limit).await?;
+            if !resumed.is_fine() {
+                return Err(format!("resume fails: {}", resumed.why()));
+            }
+            let run = place.store().load(run).map_err(|e| e.message)?;
+            self.learn(&run)?;
+        }
+        let mut wrong = self.endpoints.not_well().await;
+        if baseline.idempotent {
+            let check = program.start(&name("check"), place, Doing::Check, None, baseline.limit).await?;
+            match check.is_fine() {
+                true => wrong.extend(prediction::changed_again(&prediction::outcomes(&check.told))),
+                false => wrong.push(format!("check mode fails: {}", check.why())),
+            }
+        }
+        all_well(wrong, "not everything is as a whole run leaves it")
+    }
+
+    /// `rollback` leads to the first state, or refuses after a one-way Step and says why.
+    async fn back(
+        &self,
+        place: &Place,
+        name: &dyn Fn(&str) -> String,
+        run: &Stored,
+        seal: &Seal,
+        ended: &str,
+        baseline: &Baseline,
+    ) -> Result<String, String> {
+        let first = managed::first_state(&run.history, seal)?;
+        let one_way = way_back(&run.history, seal);
+        let program = &self.wanted.program;
+        let back =
+            program.start(&name("rollback"), place, Doing::Rollback(&run.id), None, baseline.limit).await?;
+        if let Err(why) = one_way {
+            return match !back.is_fine() && back.why().contains("can't be taken back") {
+                true => Ok(format!("{ended}, rollback refuses: {}", why.lines().next().unwrap_or_default())),
+                false => Err(format!("rollback must refuse ({why}): {}", back.why())),
+            };
+        }
+        if !back.is_fine() {
+            return Err(format!("rollback fails: {}", back.why()));
+        }
+        let mut wrong = managed::otherwise(&first).await?;
+        wrong.extend(self.endpoints.not_well().await);
+        let predicted = baseline.predicted.as_deref();
+        wrong.extend(self.predicts_as_before(&name("rollback-check"), place, predicted).await);
+        all_well(wrong, "rollback does not lead to the first state")?;
+        Ok(ended.into())
+    }
+
+    /// The place is in its first state again, for the next case.
+    async fn come_back(
+        &self,
+        place: &Place,
+        number: usize,
+        baseline: &Baseline,
+        well: bool,
+        runs: &[String],
+    ) -> Result<(), String> {
+        if self.wanted.restore.is_some() {
+            let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+            return self.restore(place, &runs).await;
+        }
+        for run in runs.iter().rev() {
+            let run = place.store().load(run).map_err(|e| e.message)?;
+            if run.state() == crate::run::history::State::RolledBack {
+                continue;
+            }
+            let name = format!("fault-{number:04}-return");
+            let doing = Doing::Rollback(&run.id);
+            let back = self.wanted.program.start(&name, place, doing, None, baseline.limit).await?;
+            if !back.is_fine() {
+                return Err(back.why());
+            }
+        }
+        if well {
+            return Ok(());
+        }
+        // Nobody knows what a case that failed left.
+        let name = format!("fault-{number:04}-return-check");
+        let mut wrong = self.predicts_as_before(&name, place, baseline.predicted.as_deref()).await;
+        wrong.extend(self.endpoints.not_well().await);
+        all_well(wrong, "it is not in its first state")
+    }
+
+    /// Differences between what check mode predicts now and what it predicted in the first state.
+    pub(super) async fn predicts_as_before(
+        &self,
+        name: &str,
+        place: &Place,
+        predicted: Option<&[Seen]>,
+    ) -> Vec<String> {
+        let Some(predicted) = predicted else { return Vec::new() };
+        match self.wanted.program.start(name, place, Doing::Check, None, LONGEST).await {
+            Ok(check) if check.is_fine() => {
+                prediction::differences(predicted, &prediction::outcomes(&check.told))
+            }
+            Ok(check) => vec![format!("check mode fails: {}", check.why())],
+            Err(why) => vec![why],
+        }
+    }
+
+    /// The place's own command brings it back; what runs left on it counts no more.
+    pub(super) async fn restore(&self, place: &Place, runs: &[&str]) -> Result<(), String> {
+        let Some(command) = &self.wanted.restore else { return Err("nobody said how".into()) };
+        self.shell(command, place).await?;
+        let restored = runs.iter().map(ToString::to_string);
+        self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(restored);
+        for run in runs {
+            let stored = place.store().load(run).map_err(|e| e.message)?;
+            if stored.history.is_open() {
+                let name = format!("abandon-{run}");
+                let ended =
+                    self.wanted.program.start(&name, place, Doing::Abandon(run), None, LONGEST).await?;
+                if !ended.is_fine() {
+                    return Err(ended.why());
+                }
+            }
+        }
+        all_well(self.endpoints.not_well().await, "after it was restored")
+    }
+
+    /// A shell command of this machine, about a place.
+    async fn shell(&self, command: &str, place: &Place) -> Result<(), String> {
+        let ran = tokio::process::Command::new("sh")
+            .args(["-c", command])
+            .current_dir(&self.wanted.cwd)
+            .env("SEQN_PLAY_INVENTORY", place.inventory.join(","))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .await
+            .map_err(|e| format!("`{command}`: {e}"))?;
+        match ran.status.success() {
+            true => Ok(()),
+            false => {
+                let said = [ran.stdout, ran.stderr].concat();
+                Err(format!(
+                    "`{command}` ended with {}: {}",
+                    ran.status,
+                    String::from_utf8_lossy(&said).trim()
+                ))
+            }
+        }
+    }
+
+    /// The newest run on a place.
+    pub(super) fn newest(&self, place: &Place) -> Result<Stored, String> {
+        place.store().find("last").map_err(|e| e.message)
+    }
+
+    /// Opens a run; from now on the Redactor knows its secrets.
+    pub(super) fn learn(&self, run: &Stored) -> Result<Seal, String> {
+        let key = run.history.begun.as_ref().and_then(|begun| begun.key.as_ref()).ok_or_else(|| {
+            format!("run {} kept nothing: make an age identity with `seqn-play secret keygen`", run.id)
+        })?;
+        let seal = Seal::open(key, &self.wanted.identities).map_err(|e| e.message)?;
+        let hosts = leaks::learn(&run.history, &seal, &self.redactor)?;
+        let mut known = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for host in hosts {
+            if !known.iter().any(|(name, to)| *name == host.0 && to.place() == host.1.place()) {
+                known.push(host);
+            }
+        }
+        Ok(seal)
+    }
+}
+
+/// How a run ended by itself: `killed`, `fine` or `failed`.
+fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
+    if !ran.struck {
+        return Err(format!("nothing happened to it: {}", ran.why()));
+    }
+    if ran.panicked() {
+        return Err(format!("it ended by an error of its own: {}", ran.why()));
+    }
+    match (fault, ran.code) {
+        (Fault::Kill, None) => Ok("killed"),
+        (Fault::Kill, Some(_)) => Err(format!("it was not killed: {}", ran.why())),
+        (_, Some(0)) => Ok("fine"),
+
+        (_, Some(2 | 4)) => Ok("failed"),
+        _ => Err(ran.why()),
+    }
+}
+
+fn all_well(wrong: Vec<String>, what: &str) -> Result<(), String> {
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{what}:\n{}", wrong.join("\n"))) }
+}
+
+fn told(case: &Case, verdict: Verdict, word: String, took: Duration) -> Told {
+    Told {
+        fault: case.fault.name().into(),
+        step: case.step,
+        label: case.label.clone(),
+        place: case.place.into(),
+        then: case.then().into(),
+        verdict,
+        word,
+        seconds: took.as_secs_f64(),
+    }
+}

@@ -1,0 +1,181 @@
+//! What can happen in the middle of a run, and where: the cases of a rehearsal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The program dies, as by SIGKILL.
+    Kill,
+    /// The connection is lost; the next one works.
+    Cut,
+    /// The connection is lost, and no other one is let in.
+    Refused,
+    /// No check of health is well any more.
+    Unhealthy,
+    DiskFull,
+    /// Permission denied.
+    Denied,
+    /// Every exchange with the host takes longer.
+    Slow,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 7] = [
+        Fault::Kill,
+        Fault::Cut,
+        Fault::Refused,
+        Fault::Unhealthy,
+        Fault::DiskFull,
+        Fault::Denied,
+        Fault::Slow,
+    ];
+
+    /// As `--faults` and the program itself take it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Kill => "kill",
+            Fault::Cut => "cut",
+            Fault::Refused => "refused",
+            Fault::Unhealthy => "unhealthy",
+            Fault::DiskFull => "disk-full",
+            Fault::Denied => "denied",
+            Fault::Slow => "slow",
+        }
+    }
+
+    /// Where around a Step it strikes: at the boundary before its effect, in the middle of it, at
+    /// the boundary after it.
+    fn places(self) -> &'static [&'static str] {
+        match self {
+            Fault::Kill => &["after-intent", "during", "after-effect"],
+            Fault::Cut => &["after-intent", "during"],
+            Fault::Unhealthy => &["after-effect"],
+            Fault::Refused | Fault::DiskFull | Fault::Denied | Fault::Slow => &["after-intent"],
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Fault, String> {
+        Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| {
+            let all: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+            format!("there is no fault {name:?}; there are {}", all.join(", "))
+        })
+    }
+}
+
+/// How a place does a fault by itself, and how it is well again: an entry of `seqn_faults`. Both are
+/// shell commands of this machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Strike {
+    pub strike: String,
+    pub mend: String,
+}
+
+pub type Strikes = BTreeMap<Fault, Strike>;
+
+/// One fault at one place of a run, and what is typed after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    pub fault: Fault,
+    /// From 1, in the order in which a whole run applies them.
+    pub step: usize,
+    pub label: String,
+    pub place: &'static str,
+    /// `resume`, else `rollback`.
+    pub forward: bool,
+}
+
+impl Case {
+    pub fn then(&self) -> &'static str {
+        if self.forward { "resume" } else { "rollback" }
+    }
+
+    /// As the program takes it.
+    pub fn spec(&self, strikes: &Strikes) -> String {
+        let what = strikes.get(&self.fault).map_or(self.fault.name(), |own| own.strike.as_str());
+        format!("{}:{}:{what}", self.step, self.place)
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Case { fault, step, label, place, .. } = self;
+        write!(f, "{} {place} {step} `{label}`, then {}", fault.name(), self.then())
+    }
+}
+
+/// Every fault at every boundary of these Steps, each followed by `resume` and by `rollback`.
+pub fn cases(faults: &[Fault], steps: &[String]) -> Vec<Case> {
+    let mut all = Vec::new();
+    for fault in faults {
+        for (index, label) in steps.iter().enumerate() {
+            for place in fault.places() {
+                for forward in [true, false] {
+                    let (fault, step, label) = (*fault, index + 1, label.clone());
+                    all.push(Case { fault, step, label, place, forward });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The cases of shard `of.0` (from 1) of `of.1`.
+pub fn shard(cases: Vec<Case>, of: Option<(usize, usize)>) -> Vec<Case> {
+    let Some((number, count)) = of else { return cases };
+    cases.into_iter().enumerate().filter(|(n, _)| n % count == number - 1).map(|(_, case)| case).collect()
+}
+
+/// In an order in which neighbours have nothing in common, always the same one: what comes first is
+/// a sample.
+pub fn scatter(cases: &mut [Case]) {
+    // SplitMix64.
+    let scattered = |case: &Case| {
+        let place = case.fault.places().iter().position(|p| *p == case.place).unwrap_or(0) as u64;
+        let n = ((case.step as u64 * 8 + case.fault as u64) * 4 + place) * 2 + u64::from(case.forward);
+        let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    };
+    cases.sort_by_key(scattered);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_all_cases_without_a_rest() {
+        let steps = ["a", "b", "c"].map(String::from);
+        let all = cases(&Fault::ALL, &steps);
+        // 10 places of 7 faults, 3 Steps, 2 ways.
+        assert_eq!(all.len(), 60);
+        let mut shared: Vec<Case> = (1..=4).flat_map(|n| shard(all.clone(), Some((n, 4)))).collect();
+        assert_eq!(shared.len(), all.len());
+        shared.retain(|case| !all.contains(case));
+        assert!(shared.is_empty());
+        let mut scattered = all.clone();
+        scatter(&mut scattered);
+        assert!(scattered != all && scattered.iter().all(|case| all.contains(case)));
+    }
+
+    #[test]
+    fn a_place_that_can_do_a_fault_itself_does_it() {
+        let case =
+            Case { fault: Fault::DiskFull, step: 2, label: "x".into(), place: "after-intent", forward: true };
+        assert_eq!(case.spec(&Strikes::new()), "2:after-intent:disk-full");
+        let own = Strike { strike: "fill it".into(), mend: "free it".into() };
+        assert_eq!(case.spec(&Strikes::from([(Fault::DiskFull, own)])), "2:after-intent:fill it");
+        assert!("nope".parse::<Fault>().unwrap_err().contains("disk-full"));
+    }
+}

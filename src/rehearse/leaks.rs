@@ -1,0 +1,149 @@
+//! Whether a secret is in anything that a rehearsal left: what was printed, and the files of its runs
+//! on this machine and in the lock folders of its hosts.
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::log::kept_of;
+use crate::remote::{Command, Connection, Connections};
+use crate::run::history::History;
+use crate::run::record::{Remembered, Status};
+use crate::run::seal::Seal;
+use crate::secret::Redactor;
+use crate::source::Val;
+
+/// Of a file of a host; what is larger is no file of ours. Bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// From now on the Redactor knows every secret that a run used, in every form: its arguments, its
+/// results, and what its hosts were reached with. The result is those hosts.
+///
+/// # Errors
+/// The journal can't be opened.
+pub fn learn(
+    history: &History,
+    seal: &Seal,
+    redactor: &Redactor,
+) -> Result<Vec<(String, Connection)>, String> {
+    let mut hosts = Vec::new();
+    let wrong = |e: crate::secret::Error| e.message;
+    for step in &history.steps {
+        let kept = kept_of(seal, step).map_err(|why| why.message)?;
+        redactor.register_args(&kept.args);
+        if let Some(password) = kept.connection.as_ref().and_then(|c| c.password.as_ref()) {
+            redactor.register(password);
+        }
+        if let (Some(name), Some(connection)) = (&step.intent.target, kept.connection) {
+            hosts.push((name.clone(), connection));
+        }
+    }
+    for outcome in history.outcomes.values() {
+        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else {
+            continue;
+        };
+        let remembered: Remembered = seal.unseal(sealed).map_err(wrong)?;
+        // Sentences made of secrets (`fail`, `debug`) are not secrets themselves: another run says
+        // the same without any.
+        if remembered.args.is_some() && !outcome.sets_secret {
+            continue;
+        }
+        redactor.register_val(&Val::map(remembered.result));
+        remembered.args.iter().for_each(|args| redactor.register_args(args));
+    }
+    Ok(hosts)
+}
+
+/// A file or stream that was searched.
+#[derive(Debug, Default)]
+pub struct Searched {
+    pub files: usize,
+    pub bytes: u64,
+    /// Where a secret stands; never the secret.
+    pub found: Vec<String>,
+}
+
+impl Searched {
+    pub fn look(&mut self, place: &str, bytes: &[u8], redactor: &Redactor) {
+        self.files += 1;
+        self.bytes += bytes.len() as u64;
+        let is_secret = |line: &[u8]| matches!(redactor.redact_bytes(line), std::borrow::Cow::Owned(_));
+        if !is_secret(bytes) {
+            return;
+        }
+        let line = bytes.split(|b| *b == b'\n').position(is_secret);
+        let at = line.map(|line| format!(", line {}", line + 1)).unwrap_or_default();
+        self.found.push(format!("a secret stands in {place}{at}"));
+    }
+
+    /// Everything at or below a folder of this machine.
+    pub fn folder(&mut self, folder: &Path, redactor: &Redactor) {
+        let mut left: Vec<PathBuf> = vec![folder.to_path_buf()];
+        while let Some(path) = left.pop() {
+            match std::fs::symlink_metadata(&path) {
+                Ok(about) if about.is_dir() => {
+                    let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+                    let mut entries: Vec<PathBuf> = entries.map(|e| e.path()).collect();
+                    entries.sort();
+                    left.extend(entries);
+                }
+                Ok(about) if about.is_file() => match std::fs::read(&path) {
+                    Ok(bytes) => self.look(&path.display().to_string(), &bytes, redactor),
+                    Err(e) => self.found.push(format!("{} can't be searched: {e}", path.display())),
+                },
+                // A socket or link holds nothing; what is gone neither.
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything that runs of a project left on a host.
+    pub async fn host(&mut self, name: &str, connection: &Connection, project: &str, redactor: &Redactor) {
+        let connections = Connections::new();
+        // As who logs in, whose folders they are.
+        let plain = Connection { become_: None, ..connection.clone() };
+        let folder = crate::remote::lock::folder(project);
+        let looked = async {
+            let target = connections.target(name, &plain).await?;
+            if target.stat(&folder).await?.is_none() {
+                return Ok(Vec::new());
+            }
+            let find = Command::argv(["find", folder.as_str(), "-type", "f", "-print"]);
+            let names = target.probe(find).await?.stdout_text();
+            let mut files = Vec::new();
+            for path in names.lines() {
+                files.push((path.to_string(), target.read(path, LARGEST).await?.content.clone()));
+            }
+            Ok::<_, crate::remote::RemoteError>(files)
+        };
+        match looked.await {
+            Ok(files) => files
+                .iter()
+                .for_each(|(path, bytes)| self.look(&format!("{path} on {name}"), bytes, redactor)),
+            Err(why) => self.found.push(format!("{folder} on {name} can't be searched: {}", why.message)),
+        }
+        connections.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        use base64::Engine;
+        let redactor = Redactor::new();
+        redactor.register("Pl4nted \"secret\" of a test");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("below")).unwrap();
+        let encoded = base64::engine::general_purpose::STANDARD.encode("x: Pl4nted \"secret\" of a test");
+        let json = serde_json::json!({"a": "Pl4nted \"secret\" of a test"}).to_string();
+        std::fs::write(dir.path().join("clean"), "nothing").unwrap();
+        std::fs::write(dir.path().join("below/encoded"), format!("1\n2\n{encoded}")).unwrap();
+        std::fs::write(dir.path().join("below/json"), json).unwrap();
+        let mut searched = Searched::default();
+        searched.folder(dir.path(), &redactor);
+        assert_eq!((searched.files, searched.found.len()), (3, 2), "{:?}", searched.found);
+        assert!(searched.found[0].contains("below/encoded, line 3"), "{:?}", searched.found);
+        assert!(!searched.found.concat().contains("Pl4nted"), "{:?}", searched.found);
+    }
+}

@@ -1,0 +1,280 @@
+//! A playbook, proven on a place that may break: lint, check mode, the run, what was predicted
+//! against what happened, a second run, rollback, what a user of the service saw, the faults, and a
+//! search for secrets in all that it left. Docs: docs/rehearse.md.
+
+mod case;
+pub mod content;
+pub mod fault;
+mod leaks;
+mod managed;
+pub mod outage;
+mod phase;
+mod prediction;
+pub mod program;
+mod progress;
+pub mod required;
+mod stages;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::engine::locks::forget_project;
+use crate::remote::{Connection, Connections};
+use crate::report::Screen;
+use crate::report::rehearsal::{FORMS, Rehearsal, Stage, Verdict};
+use crate::run::history::State;
+use crate::run::store::Stored;
+use crate::secret::{Error, Identities, Redactor};
+
+use fault::{Fault, Strikes};
+use outage::{Endpoint, Endpoints};
+use program::{Place, Program};
+use progress::Progress;
+use stages::{Memory, Outcome};
+
+/// Where rehearsals are kept, in the folder of a project that is the program's own.
+pub const FOLDER: &str = "rehearsals";
+
+/// What a rehearsal does, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StageName {
+    Lint,
+    Check,
+    Run,
+    Prediction,
+    Again,
+    Rollback,
+    Outage,
+    Faults,
+    Leaks,
+}
+
+impl StageName {
+    pub const ALL: [StageName; 9] = [
+        StageName::Lint,
+        StageName::Check,
+        StageName::Run,
+        StageName::Prediction,
+        StageName::Again,
+        StageName::Rollback,
+        StageName::Outage,
+        StageName::Faults,
+        StageName::Leaks,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            StageName::Lint => "lint",
+            StageName::Check => "check",
+            StageName::Run => "run",
+            StageName::Prediction => "prediction",
+            StageName::Again => "again",
+            StageName::Rollback => "rollback",
+            StageName::Outage => "outage",
+            StageName::Faults => "faults",
+            StageName::Leaks => "leaks",
+        }
+    }
+
+    /// What must come before it.
+    fn needs(self) -> &'static [StageName] {
+        match self {
+            StageName::Lint | StageName::Check => &[],
+            StageName::Run => &[StageName::Rollback],
+            StageName::Prediction => &[StageName::Check, StageName::Run],
+            StageName::Again | StageName::Outage | StageName::Leaks => &[StageName::Run],
+            StageName::Rollback => &[StageName::Check, StageName::Run],
+            StageName::Faults => &[StageName::Check, StageName::Run, StageName::Again],
+        }
+    }
+}
+
+impl std::str::FromStr for StageName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<StageName, String> {
+        StageName::ALL.into_iter().find(|stage| stage.name() == name).ok_or_else(|| {
+            let all: Vec<&str> = StageName::ALL.iter().map(|stage| stage.name()).collect();
+            format!("there is no stage {name:?}; there are {}", all.join(", "))
+        })
+    }
+}
+
+/// These stages, with all that they need, in order.
+pub fn with_needed(wanted: &[StageName]) -> Vec<StageName> {
+    let mut all = wanted.to_vec();
+    let mut at = 0;
+    while at < all.len() {
+        for needed in all[at].needs() {
+            if !all.contains(needed) {
+                all.push(*needed);
+            }
+        }
+        at += 1;
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Everything that a rehearsal is told.
+pub struct Wanted {
+    /// With what is known before it begins.
+    pub rehearsal: Rehearsal,
+    /// What it leaves is here.
+    pub folder: PathBuf,
+    pub cwd: PathBuf,
+    pub program: Program,
+    /// The first one sees all stages; the others share the faults.
+    pub places: Vec<Place>,
+    pub stages: Vec<StageName>,
+    /// What lint looks at: the playbook, its roles and what it includes.
+    pub lint: Vec<PathBuf>,
+    pub endpoints: Vec<Endpoint>,
+    /// How the hosts are reached that endpoints are asked from.
+    pub reach: Vec<(String, Connection)>,
+    pub faults: Vec<Fault>,
+    pub strikes: Strikes,
+    pub shard: Option<(usize, usize)>,
+    pub quick: bool,
+    /// A shell command that brings a place back to its first state.
+    pub restore: Option<String>,
+    pub identities: Identities,
+}
+
+/// A rehearsal that is going on.
+struct Rehearsing {
+    wanted: Wanted,
+    redactor: Arc<Redactor>,
+    progress: Progress,
+    endpoints: Endpoints,
+    began: Instant,
+    /// That runs changed, and how they were reached.
+    hosts: Mutex<Vec<(String, Connection)>>,
+    /// Runs that a place's own command took back.
+    restored: Mutex<HashSet<String>>,
+}
+
+/// Does all of it, and leaves its files in the folder.
+///
+/// # Errors
+/// An endpoint can't be asked at all, or the files can't be written.
+pub async fn rehearse(
+    wanted: Wanted,
+    redactor: Arc<Redactor>,
+    screen: Arc<Screen>,
+) -> Result<Rehearsal, Error> {
+    let mut told = wanted.rehearsal.clone();
+    let endpoints = Endpoints::connect(&wanted.endpoints, &wanted.reach).await.map_err(|why| {
+        Error::refused(format!("the endpoints can't be asked: {why}"))
+            .help("seqn_probe_endpoints: see docs/rehearse.md")
+    })?;
+    let progress = Progress::new(screen, wanted.stages.len());
+    let began = Instant::now();
+    let rehearsing = Rehearsing {
+        wanted,
+        redactor,
+        progress,
+        endpoints,
+        began,
+        hosts: Mutex::default(),
+        restored: Mutex::default(),
+    };
+    let mut memory = Memory::default();
+    for stage in rehearsing.wanted.stages.clone() {
+        let began = Instant::now();
+        rehearsing.progress.begin(stage, &memory);
+        let outcome = rehearsing.stage(stage, &mut memory, &mut told).await;
+        let (verdict, summary, findings) = match outcome {
+            Outcome::Seen { summary, findings } if findings.is_empty() => {
+                (Verdict::Passed, summary, findings)
+            }
+            Outcome::Seen { summary, findings } => (Verdict::Failed, summary, findings),
+            Outcome::Skipped(why) => (Verdict::Skipped, why, Vec::new()),
+        };
+        let (name, seconds) = (stage.name().to_string(), began.elapsed().as_secs_f64());
+        let row = Stage { name, verdict, seconds, summary, findings };
+        rehearsing.progress.end(&row);
+        memory.verdicts.push((stage, verdict));
+        told.stages.push(row);
+    }
+    rehearsing.endpoints.close().await;
+    told.left = rehearsing.standing();
+    told.left.extend(rehearsing.forget().await);
+    told.seconds = rehearsing.began.elapsed().as_secs_f64();
+    // A stage that was skipped proves nothing.
+    told.passed = told.stages.iter().all(|stage| stage.verdict == Verdict::Passed);
+    let told = told
+        .redacted(&rehearsing.redactor)
+        .map_err(|e| Error::refused(format!("the result can't be written: {e}")))?;
+    for form in &FORMS {
+        let path = rehearsing.wanted.folder.join(form.file);
+        std::fs::write(&path, (form.write)(&told)).map_err(|e| Error::io("write", &path, &e))?;
+    }
+    Ok(told)
+}
+
+impl Rehearsing {
+    /// What still stands on places, each with how it is taken back.
+    fn standing(&self) -> Vec<String> {
+        let restored = self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let of = |place: &Place| {
+            let stands = |run: &Stored| {
+                let over = matches!(run.state(), State::RolledBack | State::Abandoned);
+                !over && !run.history.steps.is_empty() && !restored.contains(&run.id)
+            };
+            let told = |run: Stored| {
+                format!(
+                    "run {} still stands: seqn-play rollback {} --run-dir {} --project {}",
+                    run.id,
+                    run.id,
+                    place.runs.display(),
+                    place.project
+                )
+            };
+            place.store().all().into_iter().filter(stands).map(told).collect::<Vec<_>>()
+        };
+        self.wanted.places.iter().flat_map(of).collect()
+    }
+
+    /// Takes away what the runs left on hosts for nobody; what couldn't be.
+    async fn forget(&self) -> Vec<String> {
+        let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let connections = Connections::new();
+        let mut left = Vec::new();
+        for (name, connection) in hosts {
+            let plain = Connection { become_: None, ..connection };
+            for place in &self.wanted.places {
+                let gone = async {
+                    let target = connections.target(&name, &plain).await?;
+                    forget_project(&target, &place.project).await
+                };
+                if let Err(why) = gone.await {
+                    let folder = crate::remote::lock::folder(&place.project);
+                    left.push(format!("{folder} on {name} could not be removed: {}", why.message));
+                }
+            }
+        }
+        connections.close().await;
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_brings_what_it_needs_and_the_place_comes_back() {
+        let names = |wanted: &[StageName]| {
+            let all: Vec<&str> = with_needed(wanted).iter().map(|stage| stage.name()).collect();
+            all.join(" ")
+        };
+        assert_eq!(names(&[StageName::Lint]), "lint");
+        assert_eq!(names(&[StageName::Leaks, StageName::Prediction]), "check run prediction rollback leaks");
+        assert_eq!(names(&[StageName::Faults]), "check run again rollback faults");
+        assert!("nope".parse::<StageName>().unwrap_err().contains("prediction"));
+    }
+}

@@ -1,0 +1,226 @@
+//! The program itself, started as an operator would start it: a run that can really be killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use crate::engine::fault::{FAULT, STRUCK};
+use crate::run::store::Store;
+
+/// Nothing that is rehearsed may take longer; what does is hung.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A place that may break, and what is kept of the runs on it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// As given to `-i`.
+    pub inventory: Vec<String>,
+    pub runs: PathBuf,
+    /// What locks on hosts are named after.
+    pub project: String,
+}
+
+impl Place {
+    pub fn store(&self) -> Store {
+        Store::of(Path::new("/"), Some(&self.runs))
+    }
+}
+
+/// How the program is started.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub executable: PathBuf,
+    /// The playbook with its flags, without those about inventories and runs.
+    pub playbook: Vec<String>,
+    pub age_identities: Vec<PathBuf>,
+    pub reason: String,
+    /// What is said goes here, a file each.
+    pub output: PathBuf,
+    /// Somebody wants the rehearsal to stop.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// What the program does.
+#[derive(Debug, Clone)]
+pub enum Doing<'a> {
+    Check,
+    Run,
+    Resume(&'a str),
+    Rollback(&'a str),
+    /// What it left is of no interest any more.
+    Abandon(&'a str),
+}
+
+/// An event, and when it was told: seconds since the program was started.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub at: f64,
+    pub event: Value,
+}
+
+/// What it came to.
+#[derive(Debug)]
+pub struct Ended {
+    /// `None`: a signal ended it.
+    pub code: Option<i32>,
+    pub told: Vec<Told>,
+    pub errors: String,
+    /// When it was started, as in journals.
+    pub begun: chrono::DateTime<chrono::Local>,
+    pub took: Duration,
+    pub struck: bool,
+    /// What it said is here.
+    pub output: PathBuf,
+}
+
+impl Ended {
+    pub fn is_fine(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Why it isn't fine: its status, and what failed.
+    pub fn why(&self) -> String {
+        let status = match self.code {
+            Some(code) => format!("it ended with status {code}"),
+            None => "it was ended by a signal".into(),
+        };
+        let failed = self.told.iter().filter_map(|told| failure(&told.event));
+        let errors = self.errors.lines().filter(|line| !line.trim().is_empty()).map(str::to_string);
+        let mut lines: Vec<String> = failed.chain(errors).collect();
+        lines.dedup();
+        lines.truncate(20);
+        format!("{status} (all of it: {})\n{}", self.output.display(), lines.join("\n"))
+            .trim_end()
+            .to_string()
+    }
+
+    /// It ended by an error of its own.
+    pub fn panicked(&self) -> bool {
+        self.errors.contains("This is a bug in seqn-play")
+    }
+}
+
+/// What an event tells of a failure.
+fn failure(event: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().map(String::from);
+    match event["event"].as_str()? {
+        "instance_done" if matches!(event["status"].as_str(), Some("failed" | "unreachable")) => {
+            if event["ignored"] == true {
+                return None;
+            }
+            let (host, task) = (text(&event["host"])?, text(&event["task"]["name"])?);
+            let message = text(&event["result"]["msg"]).unwrap_or_default();
+            Some(format!("[{host}] {task}: {message}"))
+        }
+        "diagnostic" => {
+            let help = text(&event["help"]).map(|help| format!(" ({help})")).unwrap_or_default();
+            Some(format!("error[{}]: {}{help}", text(&event["code"])?, text(&event["message"])?))
+        }
+        "undone" => Some(format!("not undone: {}: {}", text(&event["step"])?, text(&event["error"])?)),
+        _ => None,
+    }
+}
+
+impl Program {
+    fn args(&self, place: &Place, doing: &Doing<'_>) -> Vec<String> {
+        let mut args: Vec<String> = Vec::new();
+        match doing {
+            Doing::Check | Doing::Run => {
+                args.push("run".into());
+                args.extend(self.playbook.iter().cloned());
+                for inventory in &place.inventory {
+                    args.extend(["-i".into(), inventory.clone()]);
+                }
+                if matches!(doing, Doing::Check) {
+                    args.push("--check".into());
+                }
+                args.extend(["--reason".into(), self.reason.clone()]);
+                args.extend(["--note-dir".into(), place.runs.join("notes").display().to_string()]);
+            }
+            Doing::Resume(run) => args.extend(["resume".into(), run.to_string()]),
+            Doing::Rollback(run) => args.extend(["rollback".into(), run.to_string()]),
+            Doing::Abandon(run) => {
+                args.extend(["runs".into(), "abandon".into(), run.to_string()]);
+                args.extend(["--reason".into(), self.reason.clone()]);
+            }
+        }
+        if matches!(doing, Doing::Resume(_) | Doing::Rollback(_)) {
+            for identity in &self.age_identities {
+                args.extend(["--age-identity".into(), identity.display().to_string()]);
+            }
+        }
+        args.extend(["--run-dir".into(), place.runs.display().to_string()]);
+        args.extend(["--project".into(), place.project.clone()]);
+        if !matches!(doing, Doing::Abandon(_)) {
+            args.extend(["--output".into(), "json".into()]);
+        }
+        args
+    }
+
+    /// Starts it and waits for its end.
+    ///
+    /// # Errors
+    /// It can't be started, or hangs.
+    pub async fn start(
+        &self,
+        name: &str,
+        place: &Place,
+        doing: Doing<'_>,
+        fault: Option<&str>,
+        limit: Duration,
+    ) -> Result<Ended, String> {
+        let wrong = |e: std::io::Error| format!("{name}: {e}");
+        let output = self.output.join(format!("{name}.jsonl"));
+        let errors = self.output.join(format!("{name}.err"));
+        let mark = self.output.join(format!("{name}.struck"));
+        let mut command = Command::new(&self.executable);
+        command
+            .args(self.args(place, &doing))
+            .env_remove(FAULT)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&errors).map_err(wrong)?)
+            .kill_on_drop(true);
+        if let Some(fault) = fault {
+            command.env(FAULT, fault).env(STRUCK, &mark);
+        }
+        let (began, begun) = (Instant::now(), chrono::Local::now());
+        let mut child = command.spawn().map_err(wrong)?;
+        let stdout = child.stdout.take().ok_or_else(|| format!("{name}: no output"))?;
+        let mut kept = tokio::fs::File::create(&output).await.map_err(wrong)?;
+        let mut told = Vec::new();
+        let waiting = async {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Some(line) = lines.next_line().await? {
+                kept.write_all(format!("{line}\n").as_bytes()).await?;
+                if let Ok(event) = serde_json::from_str(&line) {
+                    told.push(Told { at: began.elapsed().as_secs_f64(), event });
+                }
+            }
+            kept.flush().await?;
+            child.wait().await
+        };
+        let waited = tokio::time::timeout(limit, waiting).await;
+        let status = match waited {
+            Ok(status) => status.map_err(wrong)?,
+            Err(_) => {
+                child.kill().await.ok();
+                let what = format!("{name} hangs: it did not end within {} s", limit.as_secs());
+                return Err(format!("{what} (all of it: {})", output.display()));
+            }
+        };
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err("the rehearsal was interrupted".into());
+        }
+        let errors = std::fs::read_to_string(&errors).unwrap_or_default();
+        let (code, took, struck) = (status.code(), began.elapsed(), mark.exists());
+        Ok(Ended { code, told, errors, begun, took, struck, output })
+    }
+}

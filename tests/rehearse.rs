@@ -1,0 +1,505 @@
+//! `seqn-play rehearse`: what it proves, what it catches, what it refuses, what it leaves.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Ran, Test};
+
+/// A playbook whose inventory may break, and the rehearsal of it without faults.
+fn rehearsal(tasks: &str) -> Test {
+    let tasks: String = tasks.trim_matches('\n').lines().map(|line| format!("    {line}\n")).collect();
+    Test::new()
+        .file("staging.yml", "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true}}}\n")
+        .file("play.yml", &format!("- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}"))
+        .args(&["rehearse", "play.yml", "-i", "staging.yml"])
+}
+
+const NO_FAULTS: [&str; 2] = ["--only", "lint,check,run,prediction,again,rollback,outage,leaks"];
+
+const GOOD: &str = "
+- name: Take a backup
+  command: date
+  one_way: ok
+  again: ok
+  probe: false
+- name: Change both or none
+  transaction: true
+  block:
+    - name: Write it
+      copy: {dest: DIR/written, content: \"one\\n\"}
+    - name: Add a line
+      lineinfile: {path: DIR/kept, line: two}
+";
+
+fn folder(ran: &Ran) -> PathBuf {
+    let all = std::fs::read_dir(ran.dir.path().join(".seqn-play/rehearsals")).expect("rehearsals");
+    all.flatten().map(|entry| entry.path()).max().expect("one")
+}
+
+fn text(ran: &Ran, file: &str) -> String {
+    std::fs::read_to_string(folder(ran).join(file)).expect(file)
+}
+
+fn result(ran: &Ran) -> Value {
+    serde_json::from_str(&text(ran, "rehearsal.json")).expect("JSON")
+}
+
+fn verdict(ran: &Ran, stage: &str) -> String {
+    let told = result(ran);
+    let stages = told["stages"].as_array().expect("stages");
+    let row = stages.iter().find(|row| row["name"] == stage).unwrap_or_else(|| panic!("{stage} is missing"));
+    row["verdict"].as_str().expect("a verdict").to_string()
+}
+
+#[test]
+fn a_good_playbook_passes_and_the_place_is_as_before() {
+    let ran = rehearsal(GOOD).file("kept", "one\n").args(&["--faults", "kill", "--shard", "1/5"]).run();
+    let ran = ran.success().says("REHEARSAL PASSED").holds("kept", "one\n").lacks("written");
+    let told = result(&ran);
+    assert_eq!((&told["passed"], &told["whole"]), (&true.into(), &true.into()), "{told:#}");
+    let stages: Vec<&str> =
+        told["stages"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
+    assert_eq!(
+        stages,
+        ["lint", "check", "run", "prediction", "again", "rollback", "outage", "faults", "leaks"]
+    );
+    // 3 Steps, 3 places, 2 ways: every fifth of 18.
+    assert_eq!(told["cases"].as_array().unwrap().len(), 4, "{told:#}");
+    assert_eq!(told["cases_in_all"], 18);
+    // What check mode can't know is listed with its cause.
+    assert_eq!(told["prediction"]["unknown"][0]["task"], "Take a backup");
+    assert!(told["prediction"]["unknown"][0]["cause"].as_str().is_some_and(|cause| !cause.is_empty()));
+    let steps = told["phases"][0]["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 3, "{steps:?}");
+    well_formed(&text(&ran, "rehearsal.xml"));
+    let page = text(&ran, "rehearsal.html");
+    assert!(
+        page.contains("Timeline: run") && page.contains("<svg") && page.contains("Take a backup"),
+        "{page}"
+    );
+    let needs_something = ["src=", "href=", "@import", "url("].iter().any(|other| page.contains(other));
+    assert!(!needs_something, "the page isn't self-contained");
+    assert!(text(&ran, "rehearsal.txt").contains("again"));
+    // Nothing stays where locks are kept.
+    let project = format!("rehearsal-{}-1", told["id"].as_str().unwrap());
+    assert_eq!(told["left"], serde_json::json!([]));
+    assert!(!Path::new("/var/tmp/seqn-play").join(project).exists());
+}
+
+#[test]
+fn a_wrong_prediction_is_caught() {
+    let tasks = "
+- name: Only in check mode
+  copy: {dest: DIR/written, content: x}
+  when: ansible_check_mode
+";
+    let ran = rehearsal(tasks).args(&["--only", "prediction"]).run().code(2);
+    let ran =
+        ran.says("REHEARSAL FAILED").says("Only in check mode").says("predicted changed, it was skipped");
+    assert_eq!(verdict(&ran, "prediction"), "failed");
+    assert_eq!(verdict(&ran, "run"), "passed");
+}
+
+#[test]
+fn a_second_run_that_changes_something_is_caught() {
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: \"one\\n\"}
+- name: Add a line
+  lineinfile: {path: DIR/written, line: two}
+";
+    let ran =
+        rehearsal(tasks).args(&NO_FAULTS).run().code(2).says("Write it at play.yml:4:7 was changed again");
+    let ran = ran.says("again: ok");
+    assert_eq!(verdict(&ran, "again"), "failed");
+    assert_eq!(verdict(&ran, "rollback"), "passed");
+    ran.lacks("written");
+}
+
+#[test]
+fn a_rollback_that_does_not_return_is_caught() {
+    let tasks = "
+- name: Leave it
+  command: touch DIR/left
+  args: {creates: DIR/left}
+  one_way: ok
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+";
+    let ran = rehearsal(tasks).args(&NO_FAULTS).run().code(2);
+    let ran = ran.says("it is not the first state").says("Leave it").lacks("written");
+    assert_eq!(verdict(&ran, "rollback"), "failed");
+    // The place is given back by its own command instead.
+    let ran = rehearsal(tasks).args(&NO_FAULTS).args(&["--restore", "rm -f DIR/left"]).run().code(2);
+    ran.lacks("left");
+}
+
+#[test]
+fn after_a_one_way_step_rollback_must_refuse_and_the_place_is_restored() {
+    let tasks = "
+- name: Send it
+  command: touch DIR/sent
+  args: {creates: DIR/sent}
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+";
+    let restore = "rm -f DIR/sent DIR/written";
+    let ran = rehearsal(tasks).args(&["--restore", restore, "--faults", "kill", "--shard", "1/5"]).run();
+    let ran = ran.success().says("it refuses, as it must").says("rollback refuses");
+    let ran = ran.lacks("sent").lacks("written");
+    let cases = result(&ran)["cases"].as_array().unwrap().len();
+    assert_eq!(cases, 3);
+    // Without a way back there is no place for the next case.
+    let ran = rehearsal(tasks).args(&["--faults", "kill"]).run().code(2).says("--restore COMMAND");
+    let ran = ran.says("left behind: run ").says(" still stands: seqn-play rollback ").holds("written", "x");
+    assert_eq!((verdict(&ran, "rollback"), verdict(&ran, "faults")), ("passed".into(), "failed".into()));
+}
+
+/// One Step, each fault.
+#[test]
+fn each_fault_strikes_and_one_command_leads_out() {
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Is it well
+  wait_for: {path: DIR/written, timeout: 5}
+";
+    let ran = rehearsal(tasks).args(&["--shard", "1/3"]).run().success().lacks("written");
+    let told = result(&ran);
+    let cases = told["cases"].as_array().unwrap();
+    let word = |fault: &str| {
+        let of = cases.iter().filter(|case| case["fault"] == fault);
+        of.map(|case| case["word"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(cases.len(), 7, "{cases:#?}");
+    assert!(word("kill").iter().all(|word| *word == "killed"), "{cases:#?}");
+    for fault in ["refused", "unhealthy", "disk-full", "denied"] {
+        assert!(word(fault).iter().all(|word| *word == "failed"), "{fault}: {cases:#?}");
+    }
+    assert!(word("slow").iter().all(|word| *word == "fine"), "{cases:#?}");
+    // What the host is said to have answered is what the operator reads.
+    let said = all_below(&folder(&ran).join("output"));
+    assert!(said.contains("this is rehearsed"), "{said}");
+}
+
+/// A place that is broken for good: no command leads out, and that is said of each case.
+#[test]
+fn a_case_that_no_command_leads_out_of_is_caught() {
+    let inventory = "
+all:
+  hosts: {box: {ansible_connection: local, seqn_may_break: true}}
+  vars: {seqn_faults: {denied: {strike: touch DIR/broken, mend: 'true'}}}
+";
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Is it whole
+  command: test ! -e DIR/broken
+  changed_when: false
+  one_way: ok
+";
+    let ran = rehearsal(tasks).file("staging.yml", inventory).args(&["--faults", "denied"]).run().code(2);
+    let ran = ran.says("FAILED  denied after-intent 1 `write DIR/written`, then resume: resume fails");
+    let ran = ran.says("[box] Is it whole").lacks("written");
+    assert_eq!(verdict(&ran, "faults"), "failed");
+    let xml = text(&ran, "rehearsal.xml");
+    well_formed(&xml);
+    assert!(xml.contains("<failure "), "{xml}");
+}
+
+#[test]
+fn a_place_does_a_fault_by_itself() {
+    let inventory = "
+all:
+  hosts: {box: {ansible_connection: local, seqn_may_break: true}}
+  vars:
+    seqn_faults:
+      disk-full: {strike: touch DIR/full, mend: rm DIR/full && touch DIR/mended}
+";
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Needs room
+  command: test ! -e DIR/full
+  changed_when: false
+  one_way: ok
+";
+    let ran = rehearsal(tasks)
+        .file("staging.yml", inventory)
+        .args(&["--faults", "disk-full", "--shard", "1/2"])
+        .run();
+    let ran = ran.success().lacks("full").holds("mended", "");
+    let told = result(&ran);
+    assert_eq!(told["cases"][0]["word"], "failed", "{:#}", told["cases"]);
+}
+
+#[test]
+fn a_leak_is_caught() {
+    let tasks = "
+- name: Nobody knows yet that it is a secret
+  debug: {msg: \"{{ lookup('file', 'DIR/pw') }}\"}
+- name: Now it is known
+  set_fact: {password: \"{{ lookup('password', 'DIR/pw') }}\"}
+- name: Use it
+  copy: {dest: DIR/used, content: '{{ password }}', mode: '0600'}
+";
+    let ran = rehearsal(tasks).file("pw", "Pl4ntedPl4ntedPl4nted").args(&NO_FAULTS).run().code(2);
+    let ran = ran.says("a secret stands in").says("output/run.jsonl");
+    assert_eq!(verdict(&ran, "leaks"), "failed");
+    let told =
+        ["rehearsal.json", "rehearsal.xml", "rehearsal.html", "rehearsal.txt"].map(|file| text(&ran, file));
+    assert!(!told.concat().contains("Pl4nted"), "the result shows it");
+    ran.never_says("Pl4nted");
+}
+
+#[test]
+fn no_secret_is_in_the_result_however_it_is_written() {
+    let secret = "p<w>&\"quoted'secret";
+    let tasks = "
+- name: Use {{ password }}
+  copy: {dest: DIR/used, content: '{{ password }}', mode: '0600'}
+- name: Show it
+  debug: {var: password}
+- name: Fail with it
+  fail: {msg: 'no way with {{ password }}'}
+  when: not ansible_check_mode
+";
+    let test = rehearsal(tasks).file("pw", secret).args(&["--secret-file", "password=DIR/pw"]);
+    std::fs::set_permissions(test.path().join("pw"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = test.args(&NO_FAULTS).run();
+    let ran = ran.code(2).says("[box] Fail with it: ********").never_says("quoted");
+    for file in ["rehearsal.json", "rehearsal.xml", "rehearsal.html", "rehearsal.txt"] {
+        let text = text(&ran, file);
+        assert!(text.contains("Fail with it: ********"), "{file}: {text}");
+        assert!(!text.contains("quoted"), "{file} shows the secret: {text}");
+    }
+    well_formed(&text(&ran, "rehearsal.xml"));
+    assert_eq!(verdict(&ran, "leaks"), "passed");
+}
+
+#[test]
+fn an_outage_is_seen_and_measured() {
+    let tasks = "
+- name: Stop it
+  file: {path: DIR/up, state: absent}
+- name: While it is away
+  wait_for: {timeout: 1}
+- name: Start it
+  copy: {dest: DIR/up, content: x}
+";
+    let with = |most: f64| {
+        let test = rehearsal(tasks).file("up", "x");
+        let port = service(test.path().join("up"));
+        let inventory = format!(
+            "all:\n  hosts: {{box: {{ansible_connection: local, seqn_may_break: true}}}}\n  vars:\n    \
+             seqn_probe_endpoints:\n      - {{name: here, url: 'http://127.0.0.1:{port}/', max_outage: {most}}}\n      \
+             - {{name: from the host, url: 'http://127.0.0.1:{port}/', from: box}}\n"
+        );
+        test.file("staging.yml", &inventory).args(&["--only", "outage"]).run()
+    };
+    let ran = with(0.5).code(2).says("here was away for");
+    assert_eq!(verdict(&ran, "outage"), "failed");
+    let told = result(&ran);
+    for endpoint in told["phases"][0]["endpoints"].as_array().expect("endpoints") {
+        let outages = endpoint["outages"].as_array().expect("outages");
+        assert_eq!(outages.len(), 1, "{endpoint:#}");
+        let away = outages[0]["to"].as_f64().unwrap() - outages[0]["from"].as_f64().unwrap();
+        assert!(away >= 1.0, "{endpoint:#}");
+        assert_eq!(outages[0]["why"], "status 503");
+    }
+    assert!(text(&ran, "rehearsal.html").contains("status 503"));
+    let ran = with(600.0).success();
+    assert_eq!(verdict(&ran, "outage"), "passed");
+}
+
+#[test]
+fn a_service_that_is_not_well_after_the_run_is_caught() {
+    let test = rehearsal("- name: Break it\n  file: {path: DIR/up, state: absent}\n").file("up", "x");
+    let port = service(test.path().join("up"));
+    let inventory = format!(
+        "all:\n  hosts: {{box: {{ansible_connection: local, seqn_may_break: true}}}}\n  vars:\n    \
+         seqn_probe_endpoints: [{{name: web, url: 'http://127.0.0.1:{port}/'}}]\n"
+    );
+    let ran = test.file("staging.yml", &inventory).args(&["--only", "run"]).run().code(2);
+    let ran = ran.says("web (http://127.0.0.1").says("status 503").holds("up", "x");
+    assert_eq!((verdict(&ran, "run"), verdict(&ran, "rollback")), ("failed".into(), "passed".into()));
+}
+
+#[test]
+fn what_is_not_marked_is_refused() {
+    let marked = "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true}, other: {ansible_connection: local}}}\n";
+    rehearsal(GOOD)
+        .file("staging.yml", marked)
+        .run()
+        .code(1)
+        .stderr(
+            "error[rehearse]: the inventory staging is not marked as a place that may break: other
+   = help: a rehearsal kills, fills and cuts. Where that does no harm, say so in the inventory (not with -e), for example in its group_vars/all.yml: `seqn_may_break: true`",
+        )
+        .lacks(".seqn-play")
+        .lacks("written");
+    // Of every host at once it can't be said.
+    rehearsal(GOOD)
+        .file("staging.yml", marked)
+        .args(&["-e", "seqn_may_break=true"])
+        .run()
+        .code(1)
+        .says("other");
+    let protected =
+        "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true, seqn_protected: true}}}\n";
+    rehearsal(GOOD).file("staging.yml", protected).run().code(1).says("is protected").lacks(".seqn-play");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (args, says) in [
+        (vec!["--check"], "--check makes no sense in a rehearsal"),
+        (vec!["--step"], "--step makes no sense"),
+        (vec!["--jobs", "2"], "--jobs 2 needs 2 places"),
+        (vec!["--only", "nope"], "there is no stage"),
+        (vec!["--faults", "nope"], "there is no fault"),
+        (vec!["--shard", "3/2"], "is not I/N"),
+    ] {
+        rehearsal(GOOD).args(&args).run().code(1).says(says).lacks("written");
+    }
+    let wrong = |vars: &str, says: &str| {
+        let inventory =
+            format!("all: {{hosts: {{box: {{ansible_connection: local, seqn_may_break: true, {vars}}}}}}}\n");
+        rehearsal(GOOD).file("staging.yml", &inventory).run().code(1).says(says).lacks("written");
+    };
+    wrong("seqn_probe_endpoints: 1", "seqn_probe_endpoints can't be used: it isn't a list");
+    wrong("seqn_probe_endpoints: [{name: x, url: 'ftp://x'}]", "must begin with http://");
+    wrong("seqn_probe_endpoints: [{name: x, url: 'http://x', from: nowhere}]", "there is no host nowhere");
+    wrong("seqn_faults: {nope: {strike: x, mend: y}}", "there is no fault");
+}
+
+/// Two places share the cases.
+#[test]
+fn places_share_the_cases() {
+    let inventory = |name: &str| {
+        format!(
+            "all: {{hosts: {{box: {{ansible_connection: local, seqn_may_break: true, place: DIR/{name}}}}}}}\n"
+        )
+    };
+    let tasks = "- name: Write it\n  copy: {dest: '{{ place }}-written', content: x}\n";
+    let ran = rehearsal(tasks)
+        .file("staging.yml", &inventory("a"))
+        .file("other.yml", &inventory("b"))
+        .args(&["--place", "other.yml", "--faults", "kill"])
+        .run()
+        .success();
+    assert_eq!(result(&ran)["cases"].as_array().unwrap().len(), 6);
+    let runs =
+        |n: usize| std::fs::read_dir(folder(&ran).join(format!("runs-{n}"))).map_or(0, Iterator::count);
+    assert!(runs(1) > 2 && runs(2) > 0, "{} and {}", runs(1), runs(2));
+}
+
+/// A protected inventory that demands a rehearsal.
+#[test]
+fn a_run_can_need_a_rehearsal() {
+    let prod = "all: {hosts: {box: {ansible_connection: local, seqn_protected: true, seqn_rehearsed_within_days: 14}}}\n";
+    let test = rehearsal("- name: Write it\n  copy: {dest: '{{ to }}', content: x}\n")
+        .file("prod.yml", prod)
+        .file("roles/more/tasks/main.yml", "- ping:\n");
+    let run = |playbook: &str| {
+        let args = [playbook, "-i", "prod.yml", "-e", "to=/nonexistent/x", "--reason", "r", "--yes", "prod"];
+        support::told(&test.again(&args, &[]))
+    };
+    let rehearse = |more: &[&str]| {
+        let at = format!("to={}", test.path().join("written").display());
+        let args =
+            [&["rehearse", "play.yml", "-i", "staging.yml", "-e", &at, "--faults", "slow"], more].concat();
+        let ran = test.again(&args, &[]);
+        assert!(ran.status.success(), "{}", support::told(&ran));
+    };
+    let demand = "play.yml must have passed a rehearsal within 14 days";
+    let first = run("play.yml");
+    assert!(first.contains(demand) && first.contains("and there is none"), "{first}");
+    assert!(first.contains("seqn-play rehearse play.yml -i INVENTORY"), "{first}");
+    rehearse(&["--only", "lint"]);
+    assert!(run("play.yml").contains("none of its rehearsals passed as a whole"));
+    rehearse(&[]);
+    let allowed = run("play.yml");
+    assert!(!allowed.contains(demand) && allowed.contains("/nonexistent"), "{allowed}");
+    // Check mode needs none.
+    let check =
+        support::told(&test.again(&["play.yml", "-i", "prod.yml", "-e", "to=/tmp/x", "--check"], &[]));
+    assert!(!check.contains(demand), "{check}");
+    age(test.path(), 15);
+    let old = run("play.yml");
+    assert!(old.contains("the last one that passed is 15.0 days old"), "{old}");
+    age(test.path(), 0);
+    let play = std::fs::read_to_string(test.path().join("play.yml")).unwrap();
+    std::fs::write(test.path().join("play.yml"), format!("{play}    - include_role: {{name: more}}\n"))
+        .unwrap();
+    assert!(run("play.yml").contains("the playbook or one of its roles was changed"));
+    rehearse(&[]);
+    assert!(!run("play.yml").contains(demand));
+    // A role that it includes counts, whole.
+    std::fs::write(test.path().join("roles/more/notes.txt"), "changed").unwrap();
+    assert!(run("play.yml").contains("the playbook or one of its roles was changed"));
+}
+
+/// As if every rehearsal had been so many days ago.
+fn age(project: &Path, days: i64) {
+    for entry in std::fs::read_dir(project.join(".seqn-play/rehearsals")).unwrap().flatten() {
+        let path = entry.path().join("rehearsal.json");
+        let mut told: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        told["begun"] = (chrono::Local::now() - chrono::Duration::days(days)).to_rfc3339().into();
+        std::fs::write(&path, told.to_string()).unwrap();
+    }
+}
+
+/// Answers 200 while the file is there, else 503; until the test ends.
+fn service(up: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A request is read to its end, or closing the connection would reset it.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.by_ref().take(1).read_to_end(&mut request) {
+                    Ok(1) => {}
+                    _ => break,
+                }
+            }
+            let status = if up.exists() { "200 OK" } else { "503 Service Unavailable" };
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+        }
+    });
+    port
+}
+
+fn all_below(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default()).collect()
+}
+
+/// Tags are closed in the order in which they were opened, and `&` begins an entity.
+#[track_caller]
+fn well_formed(xml: &str) {
+    let mut open = Vec::new();
+    let body = xml.split_once("?>").expect("a declaration").1;
+    for (index, part) in body.split('<').enumerate() {
+        let text = if index == 0 { part } else { part.split_once('>').expect("a tag's end").1 };
+        let entity = |rest: &str| ["amp;", "lt;", "gt;", "quot;", "#39;"].iter().any(|e| rest.starts_with(e));
+        assert!(part.split('&').skip(1).all(entity), "a bare & in {part}");
+        assert!(!text.contains('>') || !text.contains('<'), "{text}");
+        if index == 0 {
+            continue;
+        }
+        let tag = part.split_once('>').expect("a tag's end").0;
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name), "closes what isn't open"),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split_whitespace().next().expect("a name")),
+        }
+    }
+    assert!(open.is_empty(), "{open:?} stay open");
+}
