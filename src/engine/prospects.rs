@@ -49,7 +49,7 @@ impl Prospects {
                 let accepted = task.accepts_one_way();
                 match (accepted, task.undo.is_empty()) {
                     (true, _) => Way::Back,
-                    (false, true) => Way::Forward(why.clone()),
+                    (false, true) => Way::Forward(task.only_forward().unwrap_or(why).to_string()),
                     (false, false) => {
                         Way::Forward("a transaction runs its `undo:`, `seqn-play rollback` can't".into())
                     }

@@ -41,6 +41,7 @@ mod setup;
 mod shell;
 mod slurp;
 mod stat;
+mod stays_well;
 mod tempfile;
 mod template;
 mod uri;

@@ -32,6 +32,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::shell::RunShell>(),
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::StatFile>(),
+    entry::<super::stays_well::StaysWell>(),
     entry::<super::tempfile::TempFile>(),
     entry::<super::template::Template>(),
     entry::<super::uri::Uri>(),

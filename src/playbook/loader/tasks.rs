@@ -197,7 +197,12 @@ impl Load<'_> {
             "loop_control" => task.loop_control = self.loop_control(value),
             "one_way" => match value.as_str() {
                 Some("ok") => task.one_way = OneWay::Accepted,
-                _ => self.error("wrong-type", "`one_way` can only be `ok`", &value.span),
+                Some(why) if why.contains(' ') => task.one_way = OneWay::Forward(why.trim().to_string()),
+                _ => self.error(
+                    "wrong-type",
+                    "`one_way` is `ok` where nobody would want it back, or a sentence that says why only forward is left",
+                    &value.span,
+                ),
             },
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
             "action" | "local_action" | "args" | "undo" => {}
