@@ -204,7 +204,7 @@ async fn file_inverse(effect: &Effect, target: &Target) -> Result<Back, Failure>
             Some(_) => restore(path, target, Expect::Anything).await?,
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
-        Effect::Fetch { .. } | Effect::Unmake { .. } => Back::Nothing,
+        Effect::Fetch { .. } | Effect::Feed { .. } | Effect::Unmake { .. } => Back::Nothing,
         Effect::Run(_) => Back::OneWay("a command has no inverse that the engine knows".into()),
     })
 }

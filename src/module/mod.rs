@@ -19,6 +19,7 @@ pub mod registry;
 pub mod text_edit;
 
 pub mod age_decrypt;
+mod age_info;
 mod apt;
 mod assemble;
 mod blockinfile;

@@ -17,6 +17,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::age_decrypt::AgeDecrypt>(),
+    entry::<super::age_info::AgeInfo>(),
     entry::<super::group::Group>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::postgresql::query::PostgresqlQuery>(),
