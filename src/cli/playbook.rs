@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::engine::log::{AtCut, Log};
+use crate::engine::log::{AtCut, Log, answer_of};
 use crate::engine::{Answers, Options};
 use crate::playbook::{Item, Playbook as Loaded};
 use crate::report::facts::{Scope, What};
 use crate::report::{Format, Paint, Screen, Settings as ReportSettings};
 use crate::run::store::Held;
-use crate::source::{Diagnostic, Diagnostics, Map, Val};
+use crate::secret::Error;
+use crate::source::{Diagnostic, Diagnostics, Val};
 
 use super::Command;
 use super::hosts::HostOptions;
@@ -91,7 +92,7 @@ pub struct Playbook {
 }
 
 /// The name under which a journal keeps what the flags about secrets gave.
-pub const SECRETS: &str = "--secret";
+const SECRETS: &str = "--secret";
 
 /// How a run is gone on with.
 pub struct GoingOn {
@@ -124,14 +125,46 @@ impl Playbook {
         self.hosts.shown()
     }
 
-    /// What the flags about secrets gave when the run began.
-    pub fn know_secrets(&mut self, given: Map) {
-        self.hosts.secrets.given = Some(given);
+    /// The command that began a run, in the folder where it was typed if that is on this machine.
+    /// `identities`: more than it names.
+    ///
+    /// # Errors
+    /// It wasn't kept, or can't be read.
+    pub fn that_began(open: &Open, identities: &[PathBuf]) -> Result<Playbook, Error> {
+        let past = open.past.as_ref();
+        let begun = past.and_then(|past| past.begun.as_ref());
+        let begun = begun.ok_or_else(|| Error::damaged("the run has no beginning"))?;
+        let key = open.recorder.key();
+        let command: Vec<String> = match (&begun.command, key) {
+            (Some(sealed), Some(key)) => key.unseal(sealed)?,
+            _ => return Err(Error::damaged("the command line of the run was not kept")),
+        };
+        let cwd = Path::new(&begun.cwd);
+        if cwd.is_dir() {
+            std::env::set_current_dir(cwd).map_err(|e| Error::io("enter", cwd, &e))?;
+        }
+        let args = std::iter::once("seqn-play".to_string()).chain(command);
+        let mut playbook = Playbook::try_parse_from(args)
+            .map_err(|e| Error::refused(format!("the command line of the run isn't understood: {e}")))?;
+        playbook.common.age_identity.extend(identities.iter().cloned());
+        if let (Some(key), Some(past)) = (key, past) {
+            let given = answer_of(key, past, SECRETS).map_err(|e| Error::damaged(e.message))?;
+            playbook.hosts.secrets.given = Some(given.and_then(|v| v.as_map().cloned()).unwrap_or_default());
+        }
+        Ok(playbook)
     }
 
-    /// More identities than the command line names.
-    pub fn take_identities(&mut self, more: &[PathBuf]) {
-        self.common.age_identity.extend(more.iter().cloned());
+    /// Everything that it names, loaded.
+    ///
+    /// # Errors
+    /// All that is wrong in it.
+    pub fn load(&self, outputs: &Outputs) -> Result<Session, Diagnostics> {
+        let cwd = setup::cwd()?;
+        let files =
+            self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
+        Session::open(&self.common, &self.hosts, self.options()?, outputs, |loader, problems| {
+            files.iter().filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?))).collect()
+        })
     }
 
     pub fn run_with(mut self, outputs: &Outputs) -> u8 {
@@ -148,18 +181,7 @@ impl Playbook {
 impl Playbook {
     fn prepare_and_run(&mut self, outputs: &Outputs) -> Result<u8, Diagnostics> {
         let cwd = setup::cwd()?;
-        let files =
-            self.playbooks.iter().map(|name| find_playbook(&cwd, name)).collect::<Result<Vec<_>, _>>()?;
-        let options = self.options()?;
-        let open = |playbook: &Playbook| {
-            Session::open(&playbook.common, &playbook.hosts, options.clone(), outputs, |loader, problems| {
-                files
-                    .iter()
-                    .filter_map(|file| Some((file.clone(), loader.playbook(file, problems)?)))
-                    .collect()
-            })
-        };
-        let mut session = open(self)?;
+        let mut session = self.load(outputs)?;
         if self.list_hosts || self.list_tasks || self.list_tags || self.syntax_check {
             for (file, (_, playbook)) in self.playbooks.iter().zip(&session.playbooks) {
                 self.list(&outputs.screen, file, playbook, &session);
@@ -175,7 +197,7 @@ impl Playbook {
             let (prediction, ending) = session.preview(outputs, answers.clone())?;
             preview::confirm(&wanted, &prediction, ending, outputs)
                 .map_err(|e| setup::problem("protected", &e))?;
-            session = open(self)?;
+            session = self.load(outputs)?;
         }
         // While it is held, nobody else goes on with the run.
         let elsewhere = self.going_on.as_ref().is_some_and(|going| going.elsewhere);
@@ -204,10 +226,8 @@ impl Playbook {
         let inventory = self.common.inventory.first().map(String::as_str).unwrap_or("the inventory");
         let name = Path::new(inventory).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let Some(reason) = self.flags.reason.clone().filter(|r| !r.trim().is_empty()) else {
-            let e = crate::secret::Error::refused(format!(
-                "the inventory {name} is protected: say why it is run"
-            ))
-            .help("--reason TEXT; it stands in the journal and the note");
+            let e = Error::refused(format!("the inventory {name} is protected: say why it is run"))
+                .help("--reason TEXT; it stands in the journal and the note");
             return Err(setup::problem("protected", &e));
         };
         Ok(Confirmation {
@@ -228,25 +248,12 @@ impl Playbook {
         told: &Told,
         outputs: &Outputs,
     ) -> Result<Option<(Log, Held)>, Diagnostics> {
-        let wrong = |e: crate::secret::Error| setup::problem("run", &e);
-        let shown = |path: &Path| path.strip_prefix(cwd).unwrap_or(path).display().to_string();
-        let sources = session.loader.sources();
-        let sources: BTreeMap<String, String> =
-            sources.iter().map(|(path, sum)| (shown(path), sum.clone())).collect();
+        let wrong = |e: Error| setup::problem("run", &e);
         let redactor = outputs.redactor.clone();
         if let Some(going) = self.going_on.take() {
             let GoingOn { mut open, at_cut, by, changed_playbook, new_secrets, .. } = going;
-            let begun = open.past.as_ref().and_then(|past| past.begun.clone());
-            let changed = changed_files(&begun.map(|b| b.sources).unwrap_or_default(), &sources);
-            if !changed.is_empty() && !changed_playbook {
-                return Err(wrong(
-                    crate::secret::Error::refused(format!(
-                        "the playbook is not the one that run {} began with: {}",
-                        open.recorder.run,
-                        changed.join(", ")
-                    ))
-                    .help("look at what changed; --changed-playbook goes on all the same"),
-                ));
+            if !changed_playbook {
+                same_as_then(&open, cwd, session).map_err(wrong)?;
             }
             open.go_on(by).map_err(wrong)?;
             if let Some(past) = open.past.as_mut().filter(|_| new_secrets) {
@@ -262,9 +269,9 @@ impl Playbook {
             flags: &self.flags,
             cwd,
             command: &self.command,
-            playbooks: session.playbooks.iter().map(|(file, _)| shown(file)).collect(),
+            playbooks: session.playbooks.iter().map(|(file, _)| shown(cwd, file)).collect(),
             inventory: self.common.inventory.clone(),
-            sources,
+            sources: sources_of(session, cwd),
             hosts: session.hosts(),
             identities: &session.opened.keys.age,
             told,
@@ -273,7 +280,7 @@ impl Playbook {
         let log = Log::new(recorder, None, AtCut::Ask, redactor);
         if !session.secrets.is_empty() {
             log.keep_answer(SECRETS, &Val::map(session.secrets.clone()))
-                .map_err(|why| wrong(crate::secret::Error::refused(why.message)))?;
+                .map_err(|why| wrong(Error::refused(why.message)))?;
         }
         Ok(Some((log, held)))
     }
@@ -342,6 +349,29 @@ impl Playbook {
             }
         }
     }
+}
+
+/// Every file that the playbooks were read from, with its SHA-256.
+fn sources_of(session: &Session, cwd: &Path) -> BTreeMap<String, String> {
+    session.loader.sources().iter().map(|(path, sum)| (shown(cwd, path), sum.clone())).collect()
+}
+
+fn shown(cwd: &Path, path: &Path) -> String {
+    path.strip_prefix(cwd).unwrap_or(path).display().to_string()
+}
+
+/// # Errors
+/// The playbook is another one than when the run began.
+pub fn same_as_then(open: &Open, cwd: &Path, session: &Session) -> Result<(), Error> {
+    let begun = open.past.as_ref().and_then(|past| past.begun.clone());
+    let then = begun.map(|begun| begun.sources).unwrap_or_default();
+    let changed = changed_files(&then, &sources_of(session, cwd));
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let run = &open.recorder.run;
+    let what = format!("the playbook is not the one that run {run} began with: {}", changed.join(", "));
+    Err(Error::refused(what).help("look at what changed; --changed-playbook goes on all the same"))
 }
 
 /// Files that are others than then, each with what became of it.

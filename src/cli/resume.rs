@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::engine::log::{AtCut, answer_of};
+use crate::engine::log::AtCut;
 use crate::report::{Format, Paint, Settings};
 use crate::secret::Error;
 use crate::source::Diagnostics;
 
 use super::Command;
 use super::from_host::FromHost;
-use super::playbook::{GoingOn, Playbook, SECRETS};
+use super::playbook::{GoingOn, Playbook};
 use super::run_log::{self, RunFlags};
 use super::setup::{self, Outputs};
 
@@ -74,27 +74,9 @@ impl Resume {
         let mut open = run_log::reopen(&store, run, false, &identities).map_err(wrong)?;
         open.recorder.reason = self.flags.reason.clone();
         let begun = open.past.as_ref().and_then(|past| past.begun.clone());
-        let begun = begun.ok_or_else(|| wrong(Error::damaged("the run has no beginning")))?;
-        let command: Vec<String> = match (&begun.command, open.recorder.key()) {
-            (Some(sealed), Some(key)) => key.unseal(sealed).map_err(wrong)?,
-            _ => return Err(wrong(Error::damaged("the command line of the run was not kept"))),
-        };
-        // On another machine the project lies elsewhere.
-        if std::path::Path::new(&begun.cwd).is_dir() {
-            std::env::set_current_dir(&begun.cwd)
-                .map_err(|e| wrong(Error::io("enter", std::path::Path::new(&begun.cwd), &e)))?;
-        }
-        let args = std::iter::once("seqn-play".to_string()).chain(command);
-        let mut playbook = Playbook::try_parse_from(args).map_err(|e| {
-            wrong(Error::refused(format!("the command line of the run isn't understood: {e}")))
-        })?;
-        playbook.take_identities(&self.age_identity);
-        if let (Some(key), Some(past)) = (open.recorder.key(), &open.past) {
-            let given = answer_of(key, past, SECRETS).map_err(|e| wrong(Error::damaged(e.message)))?;
-            playbook.know_secrets(given.and_then(|v| v.as_map().cloned()).unwrap_or_default());
-        }
+        let mut playbook = Playbook::that_began(&open, &self.age_identity).map_err(wrong)?;
         let outputs = Outputs::new(self.output, playbook.shown());
-        if matches!(self.output, Format::Text) {
+        if let (Format::Text, Some(begun)) = (self.output, begun) {
             let from = format!("\nGoing on with run {} of {} (by {})", begun.run, begun.at, begun.by);
             outputs.screen.line(Paint::Plain, &from);
         }

@@ -7,6 +7,7 @@ use crate::engine::event::{Event, Sink};
 use crate::engine::language::{Registries, render_known};
 use crate::engine::locks::Locking;
 use crate::engine::log::Log;
+use crate::engine::own_undo::{OwnUndo, Screen};
 use crate::engine::{Answers, Ending, Engine, Interrupt, Options, Parts};
 use crate::playbook::{Loader, Play, Playbook};
 use crate::remote::{Connection, Connections};
@@ -22,6 +23,15 @@ use super::hosts::HostOptions;
 use super::preview::{Collector, Prediction};
 use super::setup::{self, Common, Opened, Outputs};
 use super::sources::seen_by_others;
+
+/// What an engine has beside what was loaded.
+#[derive(Default)]
+struct Given {
+    log: Option<Log>,
+    locking: Option<Locking>,
+    own_undo: Option<OwnUndo>,
+    answers: Answers,
+}
 
 /// Playbooks, variables and keys of one command, free of errors.
 pub struct Session {
@@ -164,7 +174,8 @@ impl Session {
         let playbooks = std::mem::take(&mut self.playbooks);
         let ending = runtime.block_on(async {
             let connections = Arc::new(Connections::new());
-            let engine = self.engine(outputs, shown.clone(), &connections, None, answers).await?;
+            let given = Given { answers, ..Given::default() };
+            let engine = self.engine(outputs, shown.clone(), &connections, given).await?;
             let ending = run_all(&engine, &playbooks, outputs).await;
             connections.close().await;
             let mut prediction = shown.prediction.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -186,9 +197,33 @@ impl Session {
         outputs: &Outputs,
         connections: &Arc<Connections>,
     ) -> Result<Connection, Diagnostics> {
-        let engine =
-            self.engine(outputs, outputs.sink.clone(), connections, None, Answers::default()).await?;
+        let engine = self.engine(outputs, outputs.sink.clone(), connections, Given::default()).await?;
         engine.reach(host).map_err(|why| Diagnostics(vec![Diagnostic::global("connection", why.message)]))
+    }
+
+    /// Runs the `undo:` of one task of a run that is rolled back.
+    ///
+    /// # Errors
+    /// Why it failed, or couldn't be come to.
+    pub async fn own_undo(
+        mut self,
+        outputs: &Outputs,
+        connections: &Arc<Connections>,
+        log: Log,
+        instance: &str,
+    ) -> Result<(), String> {
+        self.options.step = false;
+        let playbooks = std::mem::take(&mut self.playbooks);
+        let screen = Screen::new(outputs.sink.clone());
+        let (own_undo, mut ended) = OwnUndo::new(instance, screen.clone());
+        let given = Given { log: Some(log), own_undo: Some(own_undo), ..Given::default() };
+        let engine = self.engine(outputs, screen.clone(), connections, given).await;
+        let engine = engine.map_err(|problems| problems.messages())?;
+        tokio::select! {
+            biased;
+            Some(ended) = ended.recv() => ended,
+            _ = run_all(&engine, &playbooks, outputs) => Err(screen.why()),
+        }
     }
 
     async fn engine(
@@ -196,10 +231,9 @@ impl Session {
         outputs: &Outputs,
         sink: Arc<dyn Sink>,
         connections: &Arc<Connections>,
-        kept: Option<(Log, Locking)>,
-        answers: Answers,
+        given: Given,
     ) -> Result<Engine, Diagnostics> {
-        let (log, locking) = kept.unzip();
+        let Given { log, locking, own_undo, answers } = given;
         let operator = connections
             .operator()
             .await
@@ -220,6 +254,7 @@ impl Session {
             interrupt: Interrupt::default(),
             log,
             locking,
+            own_undo,
             answers,
         }))
     }
@@ -239,7 +274,9 @@ impl Session {
             }));
         }
         let playbooks = std::mem::take(&mut self.playbooks);
-        let engine = self.engine(outputs, outputs.sink.clone(), &connections, kept, answers).await?;
+        let (log, locking) = kept.unzip();
+        let given = Given { log, locking, answers, own_undo: None };
+        let engine = self.engine(outputs, outputs.sink.clone(), &connections, given).await?;
         let interrupt = engine.interrupt.clone();
         let mut stopped = false;
         let running = run_all(&engine, &playbooks, outputs);

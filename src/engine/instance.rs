@@ -256,7 +256,7 @@ impl Instance<'_> {
         work.no_log = true;
         work.no_log =
             self.run.engine.options.no_log || self.boolean(&work.scope, &self.task.keywords.no_log, false)?;
-        if let Some(outcome) = self.recalled(work).await? {
+        if let Some(outcome) = self.recalled(work).await?.or_else(|| self.passed_by()) {
             return Ok(outcome);
         }
         if let Some(skipped) = self.unmet_condition(&work.scope)? {

@@ -111,7 +111,7 @@ impl Locks {
         let taker = Taker {
             connections: &engine.connections,
             sink: &engine.sink,
-            recorder: engine.log.as_ref().map(|log| &log.recorder),
+            recorder: engine.log.as_ref().map(|log| &*log.recorder),
             forks: engine.options.forks,
         };
         self.take(&taker, wanted).await
@@ -163,7 +163,9 @@ impl Locks {
         if let Some(recorder) = taker.recorder {
             let (lines, waiting) = mpsc::unbounded_channel();
             let file = journal_file(&recorder.run);
-            writer = Some(tokio::spawn(write(lock.clone(), host.clone(), file, waiting, taker.sink.clone())));
+            let there = (!recorder.has_acted()).then_some(0);
+            let (lock, sink) = (lock.clone(), taker.sink.clone());
+            writer = Some(tokio::spawn(write(lock, host.clone(), file, there, waiting, sink)));
             // A writer that gave up has told so.
             let mirror = move |line: &str| drop(lines.send(line.to_string()));
             if let Err(why) = recorder.mirror_to(Box::new(mirror)) {
@@ -220,11 +222,11 @@ impl Locks {
                 writer.await.ok();
             }
             let Some(lock) = Arc::into_inner(lock) else { return };
-            if over {
-                lock.forget_effects().await.ok();
-            }
             // Unreachable by now: the lease runs out.
-            lock.release().await.ok();
+            match over {
+                true => lock.release_for_good().await.ok(),
+                false => lock.release().await.ok(),
+            };
         });
         futures::future::join_all(each).await;
     }
@@ -269,16 +271,16 @@ pub fn journal_file(run: &str) -> String {
 }
 
 /// Writes what comes, as much at a time as is waiting: first the whole journal, or what of it the host
-/// doesn't have yet; the same again once a lost host is back.
+/// doesn't have yet; the same again once a lost host is back. `there`: as for [`bring`].
 async fn write(
     lock: Arc<HostLock>,
     host: String,
     file: String,
+    mut there: Option<usize>,
     mut waiting: mpsc::UnboundedReceiver<String>,
     sink: Arc<dyn Sink>,
 ) {
     let (mut whole, mut lines) = (String::new(), Vec::new());
-    let mut there = None;
     while waiting.recv_many(&mut lines, 1000).await > 0 {
         whole.extend(lines.drain(..));
         let until = Instant::now() + AWAY;

@@ -23,9 +23,6 @@ use super::event::{Outcome, WayBack};
 /// Output of an effect that is kept: more than that nobody reads back. Bytes.
 const KEPT_OUTPUT: usize = 1 << 20;
 
-/// Why only a transaction takes such a task back.
-pub const UNDO_OF_ITS_OWN: &str = "its task has `undo:` of its own, which only a transaction can run";
-
 /// What to do with an effect that was cut and that nobody can observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtCut {
@@ -40,7 +37,7 @@ pub enum AtCut {
 
 /// The journal of the run that is going on.
 pub struct Log {
-    pub recorder: Recorder,
+    pub recorder: Arc<Recorder>,
     /// What stood when this program began.
     past: Mutex<History>,
     pub at_cut: AtCut,
@@ -51,7 +48,13 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(recorder: Recorder, past: Option<History>, at_cut: AtCut, redactor: Arc<Redactor>) -> Log {
+    pub fn new(
+        recorder: impl Into<Arc<Recorder>>,
+        past: Option<History>,
+        at_cut: AtCut,
+        redactor: Arc<Redactor>,
+    ) -> Log {
+        let recorder = recorder.into();
         let resumed = past.is_some();
         let past = past.unwrap_or_default();
         let touched = AtomicBool::new(!past.steps.is_empty());
@@ -288,7 +291,6 @@ impl<'a> StepLog<'a> {
     pub fn way_back(&self, back: &Back) -> WayBack {
         match (back, self.answered(back)) {
             (_, Back::OneWay(why)) => WayBack::None(why),
-            (_, Back::Tasks(_)) => WayBack::None(UNDO_OF_ITS_OWN.into()),
             (Back::OneWay(_), Back::Nothing) if !self.of.changes_nothing() => WayBack::Stays,
             _ => WayBack::Known,
         }

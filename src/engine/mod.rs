@@ -16,6 +16,7 @@ pub mod locks;
 pub mod log;
 mod loops;
 mod meta;
+pub mod own_undo;
 mod play;
 mod prompts;
 pub mod prospects;
@@ -43,6 +44,7 @@ use crate::vars::{Variables, Vault};
 use event::{Event, Sink};
 use locks::{Locking, Locks};
 use log::Log;
+use own_undo::OwnUndo;
 use prospects::{Prospects, Way};
 use undo::Undone;
 
@@ -146,6 +148,8 @@ pub struct Engine {
     /// The journal; a run in check mode has none.
     pub log: Option<Log>,
     pub locks: Locks,
+    /// Where only the `undo:` of one task is run.
+    own_undo: Option<OwnUndo>,
     /// What check mode saw coming.
     pub prospects: Prospects,
     /// What was asked before (`vars_prompt`), by its variable.
@@ -172,6 +176,7 @@ pub struct Parts {
     pub interrupt: Interrupt,
     pub log: Option<Log>,
     pub locking: Option<Locking>,
+    pub own_undo: Option<OwnUndo>,
     pub answers: Answers,
 }
 
@@ -197,6 +202,7 @@ impl Engine {
             stats: Stats::default(),
             log: parts.log,
             locks: Locks::new(parts.locking),
+            own_undo: parts.own_undo,
             prospects: Prospects::default(),
             answers: parts.answers,
             progress: Default::default(),

@@ -164,7 +164,7 @@ fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers
     };
     let name = engine.redactor.redact(&name).into_owned();
     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    if let Some(log) = &engine.log {
+    if let (Some(log), None) = (&engine.log, &engine.own_undo) {
         log.write(&Record::Play { name: name.clone(), hosts: names.clone() }, Sync::Later)?;
     }
     engine.sink.send(Event::PlayStarted { name, hosts: names });

@@ -47,12 +47,9 @@ impl Prospects {
             StepKind::Derived => Way::Again,
             StepKind::Stateful(Undo::OneWay(why)) => {
                 let accepted = task.accepts_one_way();
-                match (accepted, task.undo.is_empty()) {
-                    (true, _) => Way::Back,
-                    (false, true) => Way::Forward(task.only_forward().unwrap_or(why).to_string()),
-                    (false, false) => {
-                        Way::Forward("a transaction runs its `undo:`, `seqn-play rollback` can't".into())
-                    }
+                match accepted || !task.undo.is_empty() {
+                    true => Way::Back,
+                    false => Way::Forward(task.only_forward().unwrap_or(why).to_string()),
                 }
             }
             StepKind::Stateful(_) => Way::Back,

@@ -1,4 +1,5 @@
-//! Taking a whole run back from its journal alone: neither playbook nor inventory is needed.
+//! Taking a whole run back from its journal alone: neither playbook nor inventory is needed, but for
+//! tasks that have `undo:` of their own.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::source::diagnostic::nearest;
 
 use super::event::{Event, Sink};
 use super::locks::{Locking, Locks, Taker};
-use super::log::{UNDO_OF_ITS_OWN, effect_id, kept_of};
-use super::undo::{self, Applied, NoTasks, Undone};
+use super::log::{effect_id, kept_of};
+use super::undo::{self, Applied, RunTasks, Undone};
 
 /// How far, and how.
 #[derive(Debug, Clone, Default)]
@@ -52,10 +53,7 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
         match &kept.back {
             Back::OneWay(why) if is_change => return Err(one_way(past, step, why)),
             Back::OneWay(_) => kept.back = Back::Nothing,
-            Back::Tasks(_) => {
-                return Err(one_way(past, step, UNDO_OF_ITS_OWN));
-            }
-            Back::Effects(_) | Back::Again(_) | Back::Nothing => {}
+            Back::Effects(_) | Back::Again(_) | Back::Tasks(_) | Back::Nothing => {}
         }
         if let Back::Effects(effects) = &mut kept.back
             && wanted.overwrite
@@ -65,6 +63,11 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
         chosen.push(Chosen { step: step.clone(), kept });
     }
     Ok(chosen)
+}
+
+/// Whether a task among them has `undo:` of its own.
+pub fn needs_playbook(chosen: &[Chosen]) -> bool {
+    chosen.iter().any(|c| matches!(c.kept.back, Back::Tasks(_)))
 }
 
 /// The first Outcome after the task.
@@ -101,9 +104,15 @@ fn overwriting(effect: &mut Effect) {
 pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
     let is_again = |c: &&Chosen| matches!(c.kept.back, Back::Again(_));
     let stateful = chosen.iter().rev().filter(|c| !is_again(c) && !matches!(c.kept.back, Back::Nothing));
-    for Chosen { step, .. } in stateful {
-        let message = format!("would undo: [{}] => {}", step.intent.host, step.intent.label);
-        sink.send(Event::Notice { message });
+    let mut said = Vec::new();
+    for Chosen { step, kept } in stateful {
+        let message = format!("would undo: [{}] => {}", step.intent.host, told_as(step, kept));
+        // A task with more than one Step has one `undo:`.
+        let whose = (step.intent.step.instance.as_str(), message.clone());
+        if !matches!(kept.back, Back::Tasks(_)) || !said.contains(&whose) {
+            sink.send(Event::Notice { message });
+        }
+        said.push(whose);
     }
     for Chosen { step, .. } in chosen.iter().filter(is_again) {
         let message = format!("would do again: [{}] => {}", step.intent.host, step.intent.label);
@@ -111,26 +120,34 @@ pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
     }
 }
 
+/// What a rollback works with.
+pub struct Means<'a> {
+    pub recorder: &'a Recorder,
+    pub connections: &'a Connections,
+    pub redactor: &'a Redactor,
+    pub sink: &'a Arc<dyn Sink>,
+    /// Runs `undo:` tasks.
+    pub runner: &'a dyn RunTasks,
+}
+
 /// Takes them back for `by`; whether all of them could be.
 ///
 /// # Errors
 /// The journal can't be written, or this machine has no `sh`.
 pub async fn run(
-    recorder: &Recorder,
+    means: &Means<'_>,
     chosen: Vec<Chosen>,
-    redactor: &Redactor,
-    sink: &Arc<dyn Sink>,
     locking: Locking,
     by: String,
 ) -> Result<Ended, Failure> {
-    let connections = Connections::new();
+    let Means { recorder, connections, sink, .. } = *means;
     let locks = Locks::new(Some(locking));
-    let taker = Taker { connections: &connections, sink, recorder: Some(recorder), forks: 5 };
+    let taker = Taker { connections, sink, recorder: Some(recorder), forks: 5 };
     let ended = match locks.take(&taker, hosts_of(&chosen)).await {
         Ok(()) => match wait_for_cut(recorder, &chosen, &locks).await {
             Ok(()) => {
                 recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
-                go_back(recorder, chosen, redactor, &**sink, &connections).await
+                go_back(means, chosen).await
             }
             Err(why) => Err(why),
         },
@@ -138,7 +155,6 @@ pub async fn run(
     };
     let over = matches!(ended, Ok(Ended::RolledBack));
     locks.release(Some(recorder), over).await;
-    connections.close().await;
     ended
 }
 
@@ -167,13 +183,8 @@ fn hosts_of(chosen: &[Chosen]) -> Vec<(String, Connection)> {
     hosts
 }
 
-async fn go_back(
-    recorder: &Recorder,
-    chosen: Vec<Chosen>,
-    redactor: &Redactor,
-    sink: &dyn Sink,
-    connections: &Connections,
-) -> Result<Ended, Failure> {
+async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>) -> Result<Ended, Failure> {
+    let Means { recorder, connections, redactor, sink, runner } = *means;
     let operator = connections.operator().await?;
     let mut complete = true;
     let mut told = |host: &str, step: Undone| {
@@ -196,20 +207,36 @@ async fn go_back(
         }
     }
     for host in hosts {
-        let mut applied = Vec::new();
+        let mut applied: Vec<Applied> = Vec::new();
         for Chosen { step, kept } in chosen.iter().filter(|c| c.step.intent.host == host) {
-            let (label, steps) = (step.intent.label.clone(), vec![step.intent.step.clone()]);
+            let (label, steps) = (told_as(step, kept), vec![step.intent.step.clone()]);
             redactor.register_val(&kept.args);
+            // One `undo:` answers for all that its Instance did.
+            let is_its = |a: &&mut Applied| {
+                matches!((&a.back, &kept.back), (Back::Tasks(_), Back::Tasks(_)))
+                    && a.steps[0].instance == step.intent.step.instance
+            };
+            if let Some(known) = applied.last_mut().filter(is_its) {
+                known.steps.extend(steps);
+                continue;
+            }
             match target_of(step, kept, connections, &operator).await {
                 Ok(target) => applied.push(Applied { label, target, back: kept.back.clone(), steps }),
                 Err(why) => told(&host, Undone { label, error: Some(why.message), steps }),
             }
         }
-        undo::undo(applied, &NoTasks, &mut |step| told(&host, step)).await;
+        undo::undo(applied, runner, &mut |step| told(&host, step)).await;
     }
     let ending = if complete { Ended::RolledBack } else { Ended::NotRolledBack };
     recorder.write(&Record::Ended { at: now(), ending }, Sync::Now)?;
     Ok(ending)
+}
+
+fn told_as(step: &Step, kept: &Kept) -> String {
+    match kept.back {
+        Back::Tasks(_) => format!("{} (by its `undo:`)", step.intent.task),
+        _ => step.intent.label.clone(),
+    }
 }
 
 async fn target_of(

@@ -15,7 +15,8 @@ use super::event::Event;
 use super::instance::put;
 use super::play::PlayRun;
 use super::undo::{self, RunTasks, Undone};
-use crate::run::record::Record;
+use crate::run::history;
+use crate::run::record::{Record, StepId};
 
 /// Hosts that failed, each with the task and the result that did it.
 pub type Failures = IndexMap<HostName, FailedTask>;
@@ -28,15 +29,16 @@ pub struct FailedTask {
 }
 
 /// Runs tasks on one host, apart from the list that is going on.
-struct OnHost<'r, 'e> {
-    run: &'r PlayRun<'e>,
-    host: HostName,
+pub struct OnHost<'r, 'e> {
+    pub run: &'r PlayRun<'e>,
+    pub host: HostName,
 }
 
 #[async_trait]
 impl RunTasks for OnHost<'_, '_> {
-    async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String> {
-        let site = format!("{}/undo", self.run.site).into();
+    async fn run_tasks(&self, tasks: &[Item], _: &[StepId]) -> Result<(), String> {
+        // Each time something else: a loop's items have the same tasks.
+        let site = history::undo_site(&self.run.site, self.run.engine.next_task_id()).into();
         let frame = Frame { rescuable: true, undoing: true, site, ..Frame::default() };
         let failed = self.run.items(tasks, std::slice::from_ref(&self.host), &frame).await;
         match failed.values().next() {

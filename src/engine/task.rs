@@ -174,7 +174,10 @@ impl PlayRun<'_> {
                 });
             }
             match running.next().await {
-                Some((instance, finished)) => processed.push(self.process(&instance, finished)),
+                Some((instance, finished)) => {
+                    processed.push(self.process(&instance, finished));
+                    self.own_undo(&instance).await;
+                }
                 None => break,
             }
         }

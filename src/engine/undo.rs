@@ -39,19 +39,11 @@ pub use crate::run::record::Back;
 /// Runs the tasks of an `undo:`.
 #[async_trait]
 pub trait RunTasks: Sync {
+    /// `tasks`: none where only their playbook knows them; then `steps` tell whose they are.
+    ///
     /// # Errors
     /// What the first of them that failed said.
-    async fn run_tasks(&self, tasks: &[Item]) -> Result<(), String>;
-}
-
-/// Where there is no playbook to run tasks of.
-pub struct NoTasks;
-
-#[async_trait]
-impl RunTasks for NoTasks {
-    async fn run_tasks(&self, _: &[Item]) -> Result<(), String> {
-        Err("its `undo:` tasks are in the playbook".into())
-    }
+    async fn run_tasks(&self, tasks: &[Item], steps: &[StepId]) -> Result<(), String>;
 }
 
 /// One line of what an undo did.
@@ -70,7 +62,7 @@ pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn 
     for step in stateful.into_iter().rev() {
         let error = match &step.back {
             Back::Effects(effects) => reach.restore_all(&step.target, effects).await.err(),
-            Back::Tasks(tasks) => runner.run_tasks(tasks).await.err(),
+            Back::Tasks(tasks) => runner.run_tasks(tasks, &step.steps).await.err(),
             Back::OneWay(why) => Some(why.clone()),
             Back::Again(_) => None,
             Back::Nothing => {

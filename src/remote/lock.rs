@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::shell::token;
 use super::{RemoteError, RemoteErrorKind};
 use control::Control;
 use lease::{Held, Lease, now};
@@ -26,6 +27,7 @@ mod running;
 
 pub use held::HostLock;
 pub use mark::EffectId;
+use noted::Marks;
 pub use noted::Running;
 pub use running::EffectState;
 
@@ -156,8 +158,16 @@ impl fmt::Display for LockRefused {
 
 /// What a look at the lock led to.
 enum Look {
-    Taken { number: u32, broke: Option<Box<HeldBy>> },
-    Held { number: u32, by: Box<HeldBy> },
+    /// With what effects left on the host.
+    Taken {
+        number: u32,
+        broke: Option<Box<HeldBy>>,
+        marks: Marks,
+    },
+    Held {
+        number: u32,
+        by: Box<HeldBy>,
+    },
 }
 
 /// Takes the lock; `waiting` hears once of what is waited for.
@@ -178,7 +188,7 @@ pub async fn take(
     loop {
         let sent = now();
         let by = match look(&control, &folder, request, dead.take()).await? {
-            Look::Taken { number, broke } => {
+            Look::Taken { number, broke, marks } => {
                 let lease = Lease {
                     folder,
                     number,
@@ -187,7 +197,7 @@ pub async fn take(
                     until: std::sync::Mutex::new(Some(sent + Duration::from_secs(request.lease_seconds()))),
                 };
                 let lock = HostLock::new(control, held, Arc::new(lease), broke);
-                return match running::leave_none(&lock, request, until, told, waiting).await {
+                return match running::leave_none(&lock, marks, request, until, told, waiting).await {
                     Ok(()) => Ok(lock),
                     Err(refused) => {
                         lock.release().await.ok();
@@ -230,14 +240,18 @@ async fn look(
         None => u8::from(request.break_dead).to_string(),
     };
     let holder = serde_json::to_vec(&request.holder).map_err(|e| unreadable(&e.to_string()))?;
+    let mark = token();
     let script = format!(
-        "l_begin; l_shared {BASE} && l_shared {folder} && l_shared {folder}/effects && \
-         l_take {folder} {} {breaks} {}",
+        "l_shared {BASE} && l_shared {folder} && l_shared {folder}/effects && \
+         l_take {folder} {} {breaks} {} {} {} {mark}",
         request.lease_seconds(),
         STANDARD.encode(holder),
+        tidy(&request.holder.run),
+        token(),
     );
     let said = control.run(&script, "LOCK").await?.stdout_text();
-    let (line, holder) = said.split_once('\n').unwrap_or((&said, ""));
+    let (said, marks) = said.split_once(&format!("\n{mark}\n")).unwrap_or((&said, ""));
+    let (line, holder) = said.split_once('\n').unwrap_or((said, ""));
     let words: Vec<&str> = line.split(' ').collect();
     let [what, number, state, user, ago, since, lease] = words[..] else { return Err(unreadable(line)) };
     let number = number.parse().map_err(|_| unreadable(line))?;
@@ -268,7 +282,10 @@ async fn look(
         dead,
     });
     match what {
-        "taken" => Ok(Look::Taken { number, broke: (state != "free").then_some(by) }),
+        "taken" => {
+            let broke = (state != "free").then_some(by);
+            Ok(Look::Taken { number, broke, marks: Marks::parse(marks)? })
+        }
         "held" => Ok(Look::Held { number, by }),
         _ => Err(unreadable(line)),
     }

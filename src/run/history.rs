@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::record::{Begun, Done, Ended, Intent, Nature, Record, Recorded, Status};
 
 /// A run as its journal tells it, up to its last record.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct History {
     pub begun: Option<Box<Begun>>,
     pub answers: HashMap<String, Option<super::seal::Sealed>>,
@@ -27,6 +27,8 @@ pub struct History {
     pub last_at: String,
     /// What could not be taken back: label and why.
     pub not_undone: Vec<(String, String)>,
+    /// Outcomes that aren't true any more, since what led to them was taken back.
+    gone: HashMap<String, Recorded>,
     /// Host and path of transactions that were taken back; `true`: to their end.
     undone: Vec<(String, String, bool)>,
 }
@@ -71,6 +73,15 @@ impl State {
     }
 }
 
+/// Where tasks stand that take something back: nothing of theirs is gone on with, or taken back.
+pub fn undo_site(play: &str, number: usize) -> String {
+    format!("{play}/undo-{number}")
+}
+
+fn is_undo(instance: &str) -> bool {
+    instance.split('/').nth(1).is_some_and(|part| part.starts_with("undo-"))
+}
+
 impl History {
     pub fn of(records: Vec<Record>) -> History {
         let mut history = History::default();
@@ -96,6 +107,8 @@ impl History {
                     }
                 }
             }
+            Record::Intent(intent) if is_undo(&intent.step.instance) => self.last_at = intent.at,
+            Record::Outcome(outcome) if is_undo(&outcome.instance) => self.last_at = outcome.at,
             Record::Intent(intent) => {
                 self.last_at = intent.at.clone();
                 self.outcomes.shift_remove(&intent.step.instance);
@@ -196,11 +209,22 @@ impl History {
     fn forget_from(&mut self, instance: &str) {
         let Some(from) = self.outcomes.get_index_of(instance) else { return };
         let host = self.outcomes[from].host.clone();
-        let mut index = 0;
-        self.outcomes.retain(|_, o| {
-            index += 1;
-            index <= from || o.host != host
-        });
+        let after = self.outcomes.split_off(from);
+        for (instance, outcome) in after {
+            match outcome.host == host {
+                true => self.gone.insert(instance, outcome),
+                false => self.outcomes.insert(instance, outcome),
+            };
+        }
+    }
+
+    /// As it was before anything was taken back.
+    pub fn as_it_was(&self) -> History {
+        let mut history = self.clone();
+        for (instance, outcome) in std::mem::take(&mut history.gone) {
+            history.outcomes.entry(instance).or_insert(outcome);
+        }
+        history
     }
 
     /// Other values are made instead of those that the run made: what came after is done again.

@@ -11,7 +11,8 @@ use super::journal::{Journal, Sync};
 use super::record::{Begun, Record};
 use super::seal::{Seal, Sealed};
 
-/// Told of each line, once it is in the file; first of all that is there.
+/// Told of each line, once it is in the file; first of all that is there, once the run has begun
+/// an effect somewhere.
 pub type Mirror = Box<dyn Fn(&str) + Send>;
 
 /// The open journal of a run.
@@ -27,12 +28,27 @@ struct Writing {
     journal: Journal,
     auditing: Option<Auditing>,
     mirrors: Vec<Mirror>,
+    /// Whether there is anything to go on with, or back: what the mirrors are for.
+    acted: bool,
     /// What the mirrors get with the next line that must be on disk: no effect depends on it, and a
     /// host has better things to do.
     pending: String,
 }
 
 impl Writing {
+    /// `acts`: whether the line is the first that leaves something to be gone on with, or back.
+    fn tell(&mut self, line: &str, acts: bool) -> std::io::Result<()> {
+        match (self.acted, acts) {
+            (true, _) => self.pending.push_str(line),
+            (false, true) => {
+                self.acted = true;
+                self.pending = self.journal.text()?;
+            }
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) {
         if !self.pending.is_empty() {
             let pending = std::mem::take(&mut self.pending);
@@ -49,6 +65,7 @@ impl Recorder {
                 journal,
                 auditing: None,
                 mirrors: Vec::new(),
+                acted: false,
                 pending: String::new(),
             }),
             seal,
@@ -58,18 +75,24 @@ impl Recorder {
 
     /// From now on the audit trail is told. `begun`: of a run that is gone on with.
     pub fn audited(self, audit: Audit, begun: Option<&Begun>) -> Recorder {
-        self.writing().auditing = Some(Auditing::new(audit, begun.cloned()));
+        {
+            let mut writing = self.writing();
+            writing.acted = begun.is_some();
+            writing.auditing = Some(Auditing::new(audit, begun.cloned()));
+        }
         self
     }
 
-    /// From now on `mirror` gets everything.
+    /// From now on `mirror` gets what a [`Mirror`] gets.
     ///
     /// # Errors
     /// What is there can't be read.
     pub fn mirror_to(&self, mirror: Mirror) -> std::io::Result<()> {
         let mut writing = self.writing();
-        writing.flush();
-        mirror(&writing.journal.text()?);
+        if writing.acted {
+            writing.flush();
+            mirror(&writing.journal.text()?);
+        }
         writing.mirrors.push(mirror);
         Ok(())
     }
@@ -84,6 +107,11 @@ impl Recorder {
     /// It could not be written: the Step that it speaks of must not be applied.
     pub fn write(&self, record: &Record, sync: Sync) -> Result<(), Error> {
         let mut writing = self.writing();
+        let unreadable = |e: std::io::Error| {
+            let what = format!("the journal of run {} can't be read: {e}", self.run);
+            Error::new(crate::secret::ErrorKind::Io, what)
+                .help("nothing more was begun; see what became of the file, then `seqn-play resume`")
+        };
         let line = writing.journal.append(record, sync).map_err(|e| {
             Error::new(
                 crate::secret::ErrorKind::Io,
@@ -91,7 +119,7 @@ impl Recorder {
             )
             .help("nothing more was begun; make room, then `seqn-play resume` goes on from here")
         })?;
-        writing.pending.push_str(&line);
+        writing.tell(&line, matches!(record, Record::Intent(_))).map_err(unreadable)?;
         if sync == Sync::Now {
             writing.flush();
         }
@@ -103,7 +131,7 @@ impl Recorder {
             Error::new(crate::secret::ErrorKind::Io, what)
                 .help("make it writable; nothing more is begun without it")
         })?;
-        writing.pending.push_str(&noted);
+        writing.tell(&noted, false).map_err(unreadable)?;
         writing.flush();
         Ok(())
     }
@@ -120,6 +148,11 @@ impl Recorder {
     /// without its key learns anything from it.
     pub fn fingerprint(&self, bytes: &[u8]) -> String {
         self.seal.as_ref().map_or_else(String::new, |seal| seal.fingerprint(bytes))
+    }
+
+    /// Whether a host that was locked before may have the journal.
+    pub fn has_acted(&self) -> bool {
+        self.writing().acted
     }
 
     pub fn key(&self) -> Option<&Seal> {

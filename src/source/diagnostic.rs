@@ -61,6 +61,11 @@ impl Diagnostics {
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|d| d.severity == Severity::Error)
     }
+
+    /// What they say, without places.
+    pub fn messages(&self) -> String {
+        self.0.iter().map(|d| d.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// The nearest of `known` to a mistyped `word`, if one is near enough to be meant.

@@ -21,6 +21,32 @@ pub async fn all(connection: &Connection) {
     );
 }
 
+/// What a command waits at, so that no test has to guess how long the machine takes.
+struct Gate(tempfile::TempDir);
+
+impl Gate {
+    fn new() -> Gate {
+        Gate(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("open")
+    }
+
+    /// A command that runs until the gate is opened, 60 s at most.
+    fn wait(&self) -> Effect {
+        let path = self.path();
+        sh(&format!(
+            "n=0; until [ -e {0} ] || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done; [ -e {0} ]",
+            path.display()
+        ))
+    }
+
+    fn open(&self) {
+        std::fs::write(self.path(), "").unwrap();
+    }
+}
+
 /// Waits until it runs.
 async fn begun(held: &HostLock, id: &EffectId) -> Running {
     let began = Instant::now();
@@ -157,7 +183,8 @@ async fn what_nobody_can_know_has_vanished(connection: &Connection) {
         all.map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), path)).collect::<Vec<_>>()
     };
     let id = effect("one", "x");
-    let effect = sh("sleep 4");
+    let gate = Gate::new();
+    let effect = gate.wait();
     let applied = target.apply_as(&effect, &id);
     let look = async {
         begun(&held, &id).await;
@@ -176,6 +203,7 @@ async fn what_nobody_can_know_has_vanished(connection: &Connection) {
             std::fs::rename(other(name), &path).unwrap();
         }
         assert!(matches!(held.effect(&id).await.unwrap(), EffectState::Running(_)));
+        gate.open();
     };
     let (said, ()) = tokio::join!(applied, look);
     assert_eq!(said.unwrap().status, 0);
@@ -191,7 +219,8 @@ async fn what_another_run_left_running_is_in_the_way(connection: &Connection) {
     for end in [false, true] {
         let held = lock(&one, connection, &project.request("one")).await.unwrap();
         let id = effect("one", if end { "ended" } else { "waited for" });
-        let run = sh(if end { "sleep 60" } else { "sleep 5" });
+        let gate = Gate::new();
+        let run = gate.wait();
         let applied = target.apply_as(&run, &id);
         let take = async {
             begun(&held, &id).await;
@@ -202,12 +231,15 @@ async fn what_another_run_left_running_is_in_the_way(connection: &Connection) {
                 assert!(refused.to_string().contains(" of run one as "), "{refused}");
                 let LockRefused::StillRunning(running) = refused else { panic!("{refused}") };
                 assert_eq!(running.len(), 1);
-                request.wait = Some(Duration::from_secs(20));
+                request.wait = Some(Duration::from_secs(60));
             }
             request.end_effects = end;
             let mut told = Vec::new();
-            let new =
-                other.lock("host", connection, &request, |why| told.push(why.to_string())).await.unwrap();
+            let new = other.lock("host", connection, &request, |why| {
+                told.push(why.to_string());
+                gate.open();
+            });
+            let new = new.await.unwrap();
             assert_eq!(told.len(), usize::from(!end));
             let state = new.wait_for(&id, Duration::ZERO).await.unwrap();
             let expected = if end { 143 } else { 0 };
@@ -232,13 +264,15 @@ async fn the_same_run_goes_on(
     target: &Target,
 ) {
     let first = lock(one, connection, &project.request("one")).await.unwrap();
-    let run = sh("sleep 3");
+    let gate = Gate::new();
+    let run = gate.wait();
     let id = effect("one", "own");
     let again = async {
         begun(&first, &id).await;
         first.release().await.unwrap();
         let again = lock(one, connection, &project.request("one")).await.unwrap();
         assert!(matches!(again.effect(&id).await.unwrap(), EffectState::Running(_)));
+        gate.open();
         let state = again.wait_for(&id, Duration::from_secs(10)).await.unwrap();
         assert_eq!(state, EffectState::Ended { status: 0 });
         again.release().await.unwrap();

@@ -40,7 +40,7 @@ impl Instance<'_> {
         }
         let Some(log) = &self.run.engine.log else { return Ok(outcome) };
         let Action::Module(call) = &self.task.action else { return Ok(outcome) };
-        if outcome.recalled || GATHERERS.contains(&short(call)) {
+        if outcome.recalled || self.gathers() {
             return Ok(outcome);
         }
         outcome.duration = began.elapsed();
@@ -63,6 +63,21 @@ impl Instance<'_> {
         let args = work.args.as_ref().filter(|_| SETTERS.contains(&short(call)));
         log.outcome(&of, &outcome, keeps, args)?;
         Ok(outcome)
+    }
+
+    fn gathers(&self) -> bool {
+        matches!(&self.task.action, Action::Module(call) if GATHERERS.contains(&short(call)))
+    }
+
+    /// On the way to the `undo:` of a task nothing is done that isn't recorded.
+    pub(super) fn passed_by(&self) -> Option<Outcome> {
+        if self.run.engine.own_undo.is_none() || self.frame.undoing || self.gathers() {
+            return None;
+        }
+        let mut outcome =
+            self.failed(Failure::new(format!("'{}' has no end in the journal", self.label.name)));
+        outcome.recalled = true;
+        Some(outcome)
     }
 
     /// What it came to when the run was here before.

@@ -332,7 +332,7 @@ impl Load<'_> {
         let inherited = Keywords { when: Vec::new(), notify: None, ..task.keywords.clone() };
         let inner = Site { inherited, in_handlers: false, in_transaction: false, ..site.clone() };
         if let Some((_, entry)) = named.iter().find(|(key, _)| *key == "undo") {
-            task.undo = self.items(&entry.value, &inner.child("undo"));
+            task.undo = self.items(&entry.value, &Site { path: task.path.child("undo"), ..inner });
         }
     }
 

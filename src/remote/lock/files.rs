@@ -45,9 +45,8 @@ impl HostFiles {
     /// Runs a script in the folder, if it is there.
     async fn look(&self, what: &str, script: &str) -> Result<Vec<u8>, RemoteError> {
         let folder = format!("{}/runs-$l_me", self.folder);
-        let script = format!(
-            "l_begin; [ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}"
-        );
+        let script =
+            format!("[ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}");
         Ok(self.control.run(&script, what).await?.stdout)
     }
 
@@ -67,9 +66,8 @@ impl HostFiles {
 
     async fn change(&self, what: &str, script: &str, ours: &str) -> Result<(), RemoteError> {
         let folder = format!("{}/runs-$l_me", self.folder);
-        let script = format!(
-            "{ours}\nl_begin; umask 077; l_own {folder} || exit $?\ncd -- {folder} || exit 1\n{script}"
-        );
+        let script =
+            format!("{ours}\numask 077; l_own {folder} || exit $?\ncd -- {folder} || exit 1\n{script}");
         self.control.run(&script, what).await.map(drop)
     }
 }

@@ -93,8 +93,21 @@ impl HostLock {
     /// # Errors
     /// The host can't be reached; then the lease runs out.
     pub async fn release(self) -> Result<(), RemoteError> {
+        self.release_after("").await
+    }
+
+    /// The same, at the end of a run for good: what its effects left on the host goes too.
+    ///
+    /// # Errors
+    /// As [`release`](HostLock::release).
+    pub async fn release_for_good(self) -> Result<(), RemoteError> {
+        let forget = self.forget();
+        self.release_after(&forget).await
+    }
+
+    async fn release_after(self, script: &str) -> Result<(), RemoteError> {
         self.renewal.abort();
-        let script = format!("l_release {} {}", self.lease.folder, self.lease.number);
+        let script = format!("{script}\nl_release {} {}", self.lease.folder, self.lease.number);
         let released = self.control.run(&script, "UNLOCK").await;
         self.lease.lose();
         self.held.set(None);

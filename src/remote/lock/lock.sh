@@ -1,5 +1,6 @@
 # Functions of the control shell, beside those of prelude.sh. Names begin with l_; what went wrong
-# goes to stderr, what to do about it as its last line.
+# goes to stderr, what to do about it as its last line. Every process counts: all of this is paid
+# by each run before its first task.
 #
 # A lock is a file `lock.N` that came whole, by `ln`; the highest N counts. It is alive while its
 # time was set within its lease, and free once that time is 0. Only who makes `lock.N+1` takes it
@@ -15,11 +16,10 @@ l_now() {
   [ -n "$l_n" ] || { l_steady=0 && l_n=$(date +%s); }
 }
 
-l_begin() {
-  l_b=-
-  read -r l_b 2>/dev/null </proc/sys/kernel/random/boot_id || l_b=-
-  l_me=$(id -u)
-}
+# Once a shell: neither changes while it runs.
+l_b=-
+read -r l_b 2>/dev/null </proc/sys/kernel/random/boot_id || l_b=-
+l_me=$(id -u)
 
 # Whose folders are safe: root's, our own, and those of people who can become root anyway.
 l_trusted() { # uid name
@@ -128,18 +128,27 @@ l_state() { # path
 }
 
 # Takes the lock, or says who has it: `taken|held N STATE OWNER AGO SINCE LEASE`, the rest about the
-# lock that was there before (free where there was none), then what its holder wrote.
-l_take() { # folder lease break(0, 1, or nN: also N though it is alive) who(JSON in base64)
-  l_begin
-  find "$1" -maxdepth 1 -name 'new.*' -user "$l_me" -ctime +1 -exec rm -f {} + 2>/dev/null
-  l_tmp=$(mktemp "$1/new.XXXXXXXXXX") || return 1
+# lock that was there before (free where there was none), then what its holder wrote. Where it was
+# taken, after a line that is only the last argument: the marks of all effects.
+l_take() { # folder lease break(0, 1, or nN: also N though it is alive) who(JSON in base64) run new mark
+  l_stale=
+  for l_f in "$1"/new.*; do [ ! -e "$l_f" ] || l_stale=1; done
+  [ -z "$l_stale" ] || find "$1" -maxdepth 1 -name 'new.*' -user "$l_me" -ctime +1 -exec rm -f {} + 2>/dev/null
+  l_tmp=$1/new.$6 l_mine=
   {
-    chmod 644 "$l_tmp" && echo "seqn-play-lock 1 $l_b $2 $(date +%s)" >"$l_tmp" &&
-      { echo "$4" | base64 -d && echo; } >>"$l_tmp" && l_claim "$1" "$3"
+    (umask 022 && set -C && { echo "seqn-play-lock 1 $l_b $2 $(date +%s)" && echo "$4" | base64 -d && echo; } >"$l_tmp") &&
+      l_claim "$1" "$3"
   }
   l_r=$?
   rm -f -- "$l_tmp"
-  return $l_r
+  [ -n "$l_mine" ] && [ "$l_r" = 0 ] || return $l_r
+  echo
+  echo "$7"
+  l_shared "$1/effects/$5" && l_marks "$1" '*' || {
+    l_r=$?
+    l_release "$1" "$l_mine"
+    return $l_r
+  }
 }
 
 l_tell() { # held|taken number path(of the lock that l_state looked at)
@@ -157,7 +166,7 @@ l_tell() { # held|taken number path(of the lock that l_state looked at)
 l_claim() { # folder break(0|1|nN)
   l_tries=0
   while [ "$l_tries" -lt 20 ]; do
-    l_tries=$((l_tries + 1))
+    l_tries=$((l_tries + 1)) l_mine=
     l_highest "$1"
     l_s=free
     [ "$l_h" = 0 ] || l_state "$1/lock.$l_h"
@@ -187,7 +196,9 @@ l_claim() { # folder break(0|1|nN)
       continue
     }
     # Not within a folder that somebody's link of this name leads to.
-    if [ "$(stat -c '%d %i' -- "$l_k" 2>/dev/null)" != "$(stat -c '%d %i' -- "$l_tmp")" ]; then
+    set -- "$1" "$2" $(stat -c '%d:%i' -- "$l_k" "$l_tmp" 2>/dev/null)
+    if [ $# != 4 ] || [ "$3" != "$4" ]; then
+      l_mine=
       printf '%s\n' "$l_k is not a file that was made here" "look at it, and remove it: sudo rm -f $l_k" >&2
       return 7
     fi
@@ -205,17 +216,21 @@ l_claim() { # folder break(0|1|nN)
 
 # Old locks, the oldest first; the newest of them stay for who looks right now.
 l_clean() { # folder number
+  l_old_ones=
   for l_f in "$1"/lock.*; do
     case ${l_f##*.} in '' | *[!0-9]* | ??????????*) continue ;; esac
-    [ "${l_f##*.}" -ge $(($2 - 8)) ] || echo "${l_f##*.}"
-  done | sort -n | while read -r l_i; do rm -f -- "$1/lock.$l_i" 2>/dev/null; done
+    [ "${l_f##*.}" -ge $(($2 - 8)) ] || l_old_ones="$l_old_ones ${l_f##*.}"
+  done
+  [ -n "$l_old_ones" ] || return 0
+  for l_i in $l_old_ones; do echo "$l_i"; done | sort -n |
+    while read -r l_i; do rm -f -- "$1/lock.$l_i" 2>/dev/null; done
 }
 
 # Whether nobody took it over.
 l_ours() { # folder number
   l_k=$(stat -c '%f %u %Y' -- "$1/lock.$2" 2>/dev/null) || return 1
   l_m=${l_k##* }
-  case $l_k in 8*" $(id -u) "*) ;; *) return 1 ;; esac
+  case $l_k in 8*" $l_me "*) ;; *) return 1 ;; esac
   [ "$l_m" != 0 ] && [ ! -e "$1/lock.$(($2 + 1))" ] && [ ! -h "$1/lock.$(($2 + 1))" ]
 }
 
@@ -241,9 +256,17 @@ l_release() { # folder number
   if l_ours "$1" "$2"; then touch -c -m -d @0 -- "$1/lock.$2"; fi
 }
 
+# Takes away what ended effects of a run left.
+l_forget() ( # folder run
+  cd -- "$1/effects/$2" 2>/dev/null || exit 0
+  for l_f in *.ended.*; do
+    [ ! -d "$l_f" ] || rmdir -- "${l_f%.ended.*}".began.* "$l_f" 2>/dev/null
+  done
+  :
+)
+
 # The marks of effects, one a line: `uid owner time path`; first who asks and the host's start.
 l_marks() { # folder pattern
-  l_begin
   echo "$l_me $l_b"
   cd -- "$1/effects" || return
   LC_ALL=C find . -mindepth 2 -maxdepth 2 -type d -name "$2" ! -path '*[!A-Za-z0-9._/-]*' \

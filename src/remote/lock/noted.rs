@@ -106,16 +106,24 @@ impl Noted {
     }
 }
 
-/// What is noted under a lock's folder, and the login user's number there.
-pub async fn noted(
-    control: &Control,
-    folder: &str,
-    pattern: &str,
-) -> Result<(String, Vec<Noted>), RemoteError> {
-    let said = control.run(&format!("l_marks {folder} '{pattern}'"), "EFFECTS").await?.stdout_text();
-    let mut lines = said.lines();
-    let me = lines.next().and_then(|line| line.split(' ').next()).ok_or_else(|| unreadable(&said))?;
-    Ok((me.to_string(), lines.filter_map(Noted::parse).collect()))
+/// What is noted under a lock's folder.
+pub struct Marks {
+    /// The login user's number there.
+    pub me: String,
+    pub all: Vec<Noted>,
+}
+
+impl Marks {
+    pub fn parse(said: &str) -> Result<Marks, RemoteError> {
+        let mut lines = said.lines();
+        let me = lines.next().and_then(|line| line.split(' ').next()).ok_or_else(|| unreadable(said))?;
+        Ok(Marks { me: me.to_string(), all: lines.filter_map(Noted::parse).collect() })
+    }
+
+    pub async fn look(control: &Control, folder: &str, pattern: &str) -> Result<Marks, RemoteError> {
+        let said = control.run(&format!("l_marks {folder} '{pattern}'"), "EFFECTS").await?;
+        Marks::parse(&said.stdout_text())
+    }
 }
 
 /// Which of these still run.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::control::Control;
 use super::lease::{lost, now};
 use super::mark::EffectId;
-use super::noted::{Noted, Running, What, alive, noted};
+use super::noted::{Marks, Noted, Running, What, alive};
 use super::{HostLock, LockRefused, LockRequest, refused, tidy};
 use crate::remote::{Command, Effect, RemoteError, Target};
 
@@ -43,7 +43,7 @@ impl HostLock {
         // An effect can end between the two questions; then its status is there the second time.
         for last in [false, true] {
             let pattern = format!("{}.*", id.hash());
-            let (me, all) = noted(&self.control, &self.lease.folder, &pattern).await?;
+            let Marks { me, all } = Marks::look(&self.control, &self.lease.folder, &pattern).await?;
             let believed = |one: &&Noted| {
                 let named = id.user.as_ref().is_some_and(|user| *user == one.user || *user == one.uid);
                 one.run == tidy(&id.run) && (named || one.uid == "0" || one.uid == me)
@@ -105,12 +105,11 @@ impl HostLock {
     /// # Errors
     /// The host can't be reached.
     pub async fn forget_effects(&self) -> Result<(), RemoteError> {
-        let folder = format!("{}/effects/{}", self.lease.folder, tidy(&self.lease.run));
-        let script = format!(
-            "cd -- {folder} || exit 0\nfor l_f in *.ended.*; do\n[ ! -d \"$l_f\" ] || \
-             rmdir -- \"${{l_f%.ended.*}}\".began.* \"$l_f\" 2>/dev/null\ndone; :"
-        );
-        self.control.run(&script, "FORGET").await.map(drop)
+        self.control.run(&self.forget(), "FORGET").await.map(drop)
+    }
+
+    pub(super) fn forget(&self) -> String {
+        format!("l_forget {} {}", self.lease.folder, tidy(&self.lease.run))
     }
 }
 
@@ -145,19 +144,19 @@ async fn end(control: &Control, running: &Running, by: Option<&Target>) -> Resul
         .with_help("it hangs in the host's kernel (a dead disk or network share); look there"))
 }
 
-/// Makes the place for this run's effects, and sees that nothing of other runs still runs: who is
-/// stopped between looking at his lock and his effect is found here, and finds our lock there.
+/// Sees that nothing of other runs still runs: who is stopped between looking at his lock and his
+/// effect is found here, and finds our lock there. `marks` as they were once it was ours.
 pub async fn leave_none(
     lock: &HostLock,
+    mut marks: Marks,
     request: &LockRequest,
     until: Duration,
     mut told: bool,
     waiting: &mut (dyn FnMut(&LockRefused) + Send),
 ) -> Result<(), LockRefused> {
     let HostLock { control, lease, .. } = lock;
-    control.run(&format!("l_begin; l_shared {}/effects/{}", lease.folder, tidy(&lease.run)), "LOCK").await?;
     loop {
-        let running = left(lock).await?;
+        let running = left(lock, &marks).await?;
         if running.is_empty() {
             return Ok(());
         }
@@ -177,12 +176,12 @@ pub async fn leave_none(
         } else {
             return Err(LockRefused::StillRunning(running));
         }
+        marks = Marks::look(control, &lease.folder, "*").await?;
     }
 }
 
 /// What runs of other runs.
-async fn left(lock: &HostLock) -> Result<Vec<Running>, RemoteError> {
-    let (me, all) = noted(&lock.control, &lock.lease.folder, "*").await?;
+async fn left(lock: &HostLock, Marks { me, all }: &Marks) -> Result<Vec<Running>, RemoteError> {
     let own = tidy(&lock.lease.run);
     let mut ended: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
     for one in all.iter().filter(|one| matches!(one.what, What::Ended(_))) {
@@ -190,8 +189,8 @@ async fn left(lock: &HostLock) -> Result<Vec<Running>, RemoteError> {
     }
     let open = |one: &&Noted| {
         let by = ended.get(&(one.run.as_str(), one.id.as_str()));
-        let believed = by.is_some_and(|by| by.iter().any(|uid| [&one.uid, "0", &me].contains(uid)));
+        let believed = by.is_some_and(|by| by.iter().any(|uid| [&one.uid, "0", me].contains(uid)));
         one.run != own && !believed
     };
-    alive(&lock.control, all.iter().filter(open).filter_map(|one| one.running(&me)).collect()).await
+    alive(&lock.control, all.iter().filter(open).filter_map(|one| one.running(me)).collect()).await
 }
