@@ -11,16 +11,20 @@ mod ports;
 pub mod project;
 mod raised;
 pub mod sandbox;
+mod secrets;
 pub mod system;
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 pub use place::Place;
-pub use raised::{Kind, Raised};
+pub use raised::{Kind, Raised, Seqn};
+
+use crate::project::Project;
+use crate::secrets::Secrets;
 
 /// The kind asked for on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +80,21 @@ fn raise(place: &Place, kind: Kind) -> Result<Raised> {
     };
     raised.save(place)?;
     Ok(raised)
+}
+
+/// Sets up what runs, as an operator and an administrator did it long ago.
+fn seed(raised: &Raised, project: &Project, secrets: &Secrets) -> Result<()> {
+    let seeds = [
+        ("authentik-server", "authentik", secrets.authentik_seed(project)?),
+        ("silver-auth-api", "silver", secrets.silver_seed()?),
+    ];
+    for (service, what, seed) in seeds {
+        let dir = raised.project_dir.display();
+        let line = format!("cd {dir} && docker compose exec -T {service} /seqn-standin seed {what}");
+        system::feed(raised.ssh().arg(line), &seed.to_string())
+            .with_context(|| format!("{what} cannot be set up"))?;
+    }
+    Ok(())
 }
 
 /// Removes everything that `up` made in `place`; does nothing where nothing is left.

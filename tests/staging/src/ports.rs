@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::place::{cache_dir, lock_file, make_dir};
-use crate::project::random;
+use crate::secrets::random;
 
 /// Below the range from which the kernel gives ports to outgoing connections: one of those must
 /// not sit on our port in the moment in which a container is recreated.

@@ -1,16 +1,18 @@
 //! The Compose project on the VPS: the same files for both kinds.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::place::{make_dir, write_file, write_private};
+use crate::ports::Ports;
+use crate::raised::Seqn;
+use crate::secrets::Secrets;
 
 const COMPOSE: &str = include_str!("../files/project/compose.yaml");
 const BACKUP_LOCAL: &str = include_str!("../files/project/backup-local.sh");
 const BACKUP_OFFSITE: &str = include_str!("../files/project/backup-offsite.sh");
+const BACKUP_PRUNE: &str = include_str!("../files/project/backup-prune.sh");
 
 pub const LOGIN_USER: &str = "canary@staging.invalid";
 
@@ -25,42 +27,75 @@ pub struct Project {
     pub authentik_port: u16,
     pub silver_pg_port: u16,
     pub authentik_pg_port: u16,
+    pub shop_backend_port: u16,
+    pub reports_backend_port: u16,
+    pub shop_webhooks_port: u16,
+    pub legacy_webhooks_port: u16,
     pub age_recipient: String,
 }
 
-/// The values of one `.env`, made fresh.
-pub struct Secrets {
-    pub silver_postgres: String,
-    pub authentik_postgres: String,
-    pub oidc_client: String,
-    pub authentik_api: String,
-    pub session: String,
-    pub login: String,
-}
+impl Project {
+    /// How many ports one takes, beside its sshd's.
+    pub const PORTS: usize = 8;
 
-impl Secrets {
-    pub fn fresh() -> Result<Secrets> {
-        Ok(Secrets {
-            silver_postgres: random(40)?,
-            authentik_postgres: random(40)?,
-            oidc_client: random(64)?,
-            authentik_api: random(60)?,
-            session: random(48)?,
-            login: random(24)?,
+    pub fn new(name: &str, images: (&str, &str), age_recipient: &str, ports: &mut Ports) -> Result<Project> {
+        Ok(Project {
+            name: name.to_owned(),
+            postgres_image: images.0.to_owned(),
+            services_image: images.1.to_owned(),
+            api_port: ports.next()?,
+            authentik_port: ports.next()?,
+            silver_pg_port: ports.next()?,
+            authentik_pg_port: ports.next()?,
+            shop_backend_port: ports.next()?,
+            reports_backend_port: ports.next()?,
+            shop_webhooks_port: ports.next()?,
+            legacy_webhooks_port: ports.next()?,
+            age_recipient: age_recipient.trim().to_owned(),
         })
     }
-}
 
-impl Project {
-    /// Writes `compose.yaml`, `.env`, the backup scripts and their directories.
+    pub fn api_url(&self) -> String {
+        url(self.api_port)
+    }
+
+    pub fn authentik_url(&self) -> String {
+        url(self.authentik_port)
+    }
+
+    /// What an operator must know of what SEQN and its consumers are set up with.
+    pub fn seqn(&self, secrets: &Secrets) -> Seqn {
+        Seqn {
+            console_url: format!("{}/v1/console", self.api_url()),
+            console_token: secrets.console_token.clone(),
+            authentik_admin_token: secrets.authentik_admin.clone(),
+            project: secrets.project.clone(),
+            canary_project: secrets.canary_project.clone(),
+            shop_webhook_endpoint: secrets.shop_endpoint.clone(),
+            legacy_webhook_endpoint: secrets.legacy_endpoint.clone(),
+            shop_backend_url: url(self.shop_backend_port),
+            reports_backend_url: url(self.reports_backend_port),
+            shop_webhooks_url: url(self.shop_webhooks_port),
+            legacy_webhooks_url: url(self.legacy_webhooks_port),
+        }
+    }
+
+    /// Writes `compose.yaml`, `.env`, the consumers' stores, the backup scripts and their directories.
     pub fn write(&self, dir: &Path, secrets: &Secrets) -> Result<()> {
         make_dir(dir, 0o755)?;
         for backups in ["backups/local", "backups/offsite"] {
             make_dir(&dir.join(backups), 0o700)?;
         }
+        make_dir(&dir.join("faults"), 0o755)?;
         write_file(&dir.join("compose.yaml"), COMPOSE.as_bytes(), 0o644)?;
         write_file(&dir.join("backup-local.sh"), BACKUP_LOCAL.as_bytes(), 0o755)?;
         write_file(&dir.join("backup-offsite.sh"), BACKUP_OFFSITE.as_bytes(), 0o755)?;
+        write_file(&dir.join("backup-prune.sh"), BACKUP_PRUNE.as_bytes(), 0o755)?;
+        for (file, content) in secrets.stores() {
+            let path = dir.join("consumers").join(file);
+            path.parent().map_or(Ok(()), |parent| make_dir(parent, 0o755))?;
+            write_private(&path, &content)?;
+        }
         write_private(&dir.join(".env"), &self.env(secrets))
     }
 
@@ -94,6 +129,8 @@ SEED_LOGIN_PASSWORD={login}
 # One recipient, or several separated by commas.
 OFFSITE_BACKUP_AGE_RECIPIENT={age}
 #OFFSITE_BACKUP_GPG_RECIPIENT=
+# What is older is removed by backup-prune.sh.
+BACKUP_RETENTION_DAYS=30
 
 # --- Images and ports --------------------------------------------------------
 SEQN_POSTGRES_IMAGE={postgres_image}
@@ -102,6 +139,10 @@ SILVER_API_PORT={api_port}
 AUTHENTIK_PORT={authentik_port}
 SILVER_POSTGRES_PORT={silver_pg_port}
 AUTHENTIK_PG_PORT={authentik_pg_port}
+SHOP_BACKEND_PORT={shop_backend_port}
+REPORTS_BACKEND_PORT={reports_backend_port}
+SHOP_WEBHOOKS_PORT={shop_webhooks_port}
+LEGACY_WEBHOOKS_PORT={legacy_webhooks_port}
 ",
             name = self.name,
             silver = secrets.silver_postgres,
@@ -118,35 +159,14 @@ AUTHENTIK_PG_PORT={authentik_pg_port}
             authentik_port = self.authentik_port,
             silver_pg_port = self.silver_pg_port,
             authentik_pg_port = self.authentik_pg_port,
+            shop_backend_port = self.shop_backend_port,
+            reports_backend_port = self.reports_backend_port,
+            shop_webhooks_port = self.shop_webhooks_port,
+            legacy_webhooks_port = self.legacy_webhooks_port,
         )
     }
 }
 
-/// Letters and digits only, so that every reader of a `.env` reads the same.
-pub fn random(length: usize) -> Result<String> {
-    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut source = File::open("/dev/urandom").context("cannot read /dev/urandom")?;
-    let mut text = String::with_capacity(length);
-    let mut bytes = [0; 64];
-    while text.len() < length {
-        source.read_exact(&mut bytes)?;
-        // 248 is the largest multiple of 62: no letter comes up more often than another.
-        let letters = bytes.iter().filter(|byte| **byte < 248);
-        text.extend(letters.map(|byte| char::from(LETTERS[usize::from(*byte) % 62])));
-    }
-    text.truncate(length);
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn random_values_are_long_plain_and_new() {
-        let one = random(41).unwrap();
-        assert_eq!(one.len(), 41);
-        assert!(one.chars().all(|c| c.is_ascii_alphanumeric()));
-        assert_ne!(one, random(41).unwrap());
-    }
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }

@@ -46,6 +46,25 @@ pub struct Raised {
     /// A person of the application, for POST /login.
     pub login_user: String,
     pub login_password: String,
+    #[serde(flatten)]
+    pub seqn: Seqn,
+}
+
+/// What SEQN Auth and its consumers are set up with. Each is a host variable too, `seqn_` before its
+/// name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seqn {
+    pub console_url: String,
+    pub console_token: String,
+    pub authentik_admin_token: String,
+    pub project: String,
+    pub canary_project: String,
+    pub shop_webhook_endpoint: String,
+    pub legacy_webhook_endpoint: String,
+    pub shop_backend_url: String,
+    pub reports_backend_url: String,
+    pub shop_webhooks_url: String,
+    pub legacy_webhooks_url: String,
 }
 
 impl Raised {
@@ -57,7 +76,7 @@ impl Raised {
     }
 
     pub(crate) fn save(&self, place: &Place) -> Result<()> {
-        write_private(&place.raised_yml(), &self.host_vars())?;
+        write_private(&place.raised_yml(), &self.host_vars()?)?;
         // Last, because its presence says that all the rest is there.
         write_private(&place.raised_json(), &(serde_json::to_string(self)? + "\n"))
     }
@@ -81,7 +100,7 @@ impl Raised {
     }
 
     /// Ansible host variables for the host `vps`.
-    fn host_vars(&self) -> String {
+    fn host_vars(&self) -> Result<String> {
         let ssh_args = format!(
             "-o UserKnownHostsFile={} -o StrictHostKeyChecking=yes -F none",
             self.known_hosts.display()
@@ -108,7 +127,12 @@ impl Raised {
             // A JSON string is also a YAML string.
             let _ = writeln!(yaml, "{key}: {}", serde_json::Value::String(value));
         }
-        yaml
+        if let serde_json::Value::Object(seqn) = serde_json::to_value(&self.seqn)? {
+            for (key, value) in seqn {
+                let _ = writeln!(yaml, "seqn_{key}: {value}");
+            }
+        }
+        Ok(yaml)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running programs, and what the machine is.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +12,22 @@ use anyhow::{Context, Result, bail};
 pub fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
+    if !out.status.success() {
+        bail!("{}", failure(command, &out.stderr, &out.stdout));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// The same with something on its stdin.
+pub fn feed(command: &mut Command, input: &str) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("cannot run {name}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that ends before it has read all says itself why.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let out = child.wait_with_output()?;
     if !out.status.success() {
         bail!("{}", failure(command, &out.stderr, &out.stdout));
     }

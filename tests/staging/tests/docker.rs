@@ -179,6 +179,10 @@ fn services(raised: &Raised) {
             "authentik-postgresql healthy",
             "authentik-server healthy",
             "authentik-worker healthy",
+            "legacy-webhooks healthy",
+            "reports-backend healthy",
+            "shop-backend healthy",
+            "shop-webhooks healthy",
             "silver-auth-api healthy",
             "silver-postgres healthy",
         ]

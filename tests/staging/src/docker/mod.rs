@@ -16,8 +16,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::place::{Place, cache_dir, write_private};
 use crate::ports::Ports;
-use crate::project::{LOGIN_USER, Project, Secrets, random};
+use crate::project::{LOGIN_USER, Project};
 use crate::raised::{Kind, Raised};
+use crate::secrets::{Secrets, random};
 use crate::system::{self, program, run};
 use crate::{say, timed};
 
@@ -46,7 +47,7 @@ fn raise(place: &Place) -> Result<Raised> {
     apt::ensure(&[("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("age-keygen", "age")])?;
     let images = timed("images", images::ensure)?;
 
-    let mut ports = Ports::take(5)?;
+    let mut ports = Ports::take(1 + Project::PORTS)?;
     let ssh_port = ports.next()?;
     let secrets = Secrets::fresh()?;
     let sudo_password = random(24)?;
@@ -55,16 +56,8 @@ fn raise(place: &Place) -> Result<Raised> {
     run(Command::new("age-keygen").arg("-o").arg(&age_identity))?;
     let age_recipient = run(Command::new("age-keygen").arg("-y").arg(&age_identity))?;
 
-    let project = Project {
-        name: place.name().to_owned(),
-        postgres_image: images.postgres,
-        services_image: images.services,
-        api_port: ports.next()?,
-        authentik_port: ports.next()?,
-        silver_pg_port: ports.next()?,
-        authentik_pg_port: ports.next()?,
-        age_recipient: age_recipient.trim().to_owned(),
-    };
+    let made_of = (images.postgres.as_str(), images.services.as_str());
+    let project = Project::new(place.name(), made_of, &age_recipient, &mut ports)?;
     let dir = place.project();
     project.write(&dir, &secrets)?;
 
@@ -78,21 +71,23 @@ fn raise(place: &Place) -> Result<Raised> {
         nopasswd_user: Some("ops-nopasswd".to_owned()),
         private_key,
         known_hosts: known_hosts(place),
-        compose_project: project.name,
+        compose_project: project.name.clone(),
         backup_dir: dir.join("backups/local"),
         offsite_dir: dir.join("backups/offsite"),
         project_dir: dir,
-        api_url: format!("http://127.0.0.1:{}", project.api_port),
-        authentik_url: format!("http://127.0.0.1:{}", project.authentik_port),
+        api_url: project.api_url(),
+        authentik_url: project.authentik_url(),
         silver_pg_port: Some(project.silver_pg_port),
         authentik_pg_port: Some(project.authentik_pg_port),
         age_identity,
-        age_recipient: project.age_recipient,
+        age_recipient: project.age_recipient.clone(),
         login_user: LOGIN_USER.to_owned(),
-        login_password: secrets.login,
+        login_password: secrets.login.clone(),
+        seqn: project.seqn(&secrets),
     };
     timed("VPS", || start_vps(place, &raised, &images.vps, &socket))?;
     timed("services", || start_services(&raised))?;
+    timed("set-up", || crate::seed(&raised, &project, &secrets))?;
     Ok(raised)
 }
 

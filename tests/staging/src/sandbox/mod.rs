@@ -29,8 +29,9 @@ pub use self::ssh::{Faults, SshConfig, SshServer, generate_key, known_hosts_line
 use crate::docker::ensure_programs;
 use crate::place::{Place, make_dir};
 use crate::ports::Ports;
-use crate::project::{LOGIN_USER, Project, Secrets, random};
+use crate::project::{LOGIN_USER, Project};
 use crate::raised::{Kind, Raised};
+use crate::secrets::{Secrets, random};
 use crate::system::run;
 use crate::timed;
 
@@ -39,7 +40,7 @@ const USER: &str = "ops";
 pub fn up(place: &Place) -> Result<Raised> {
     ensure_programs(&[("ssh", "openssh-client"), ("age", "age"), ("age-keygen", "age"), ("curl", "curl")])?;
     let postgres = find_postgres()?;
-    let mut ports = Ports::take(5)?;
+    let mut ports = Ports::take(1 + Project::PORTS)?;
     let sudo_password = random(24)?;
     let secrets = Secrets::fresh()?;
 
@@ -63,16 +64,8 @@ pub fn up(place: &Place) -> Result<Raised> {
     let age_identity = place.operator().join("age-identity.txt");
     run(Command::new("age-keygen").arg("-o").arg(&age_identity))?;
     let age_recipient = run(Command::new("age-keygen").arg("-y").arg(&age_identity))?;
-    let project = Project {
-        name: place.name().to_owned(),
-        postgres_image: POSTGRES_IMAGE.to_owned(),
-        services_image: SERVICES_IMAGE.to_owned(),
-        api_port: ports.next()?,
-        authentik_port: ports.next()?,
-        silver_pg_port: ports.next()?,
-        authentik_pg_port: ports.next()?,
-        age_recipient: age_recipient.trim().to_owned(),
-    };
+    let images = (POSTGRES_IMAGE, SERVICES_IMAGE);
+    let project = Project::new(place.name(), images, &age_recipient, &mut ports)?;
     let dir = place.project();
     project.write(&dir, &secrets)?;
 
@@ -86,20 +79,22 @@ pub fn up(place: &Place) -> Result<Raised> {
         nopasswd_user: None,
         private_key,
         known_hosts: place.operator().join("known_hosts"),
-        compose_project: project.name,
+        compose_project: project.name.clone(),
         backup_dir: dir.join("backups/local"),
         offsite_dir: dir.join("backups/offsite"),
         project_dir: dir,
-        api_url: format!("http://127.0.0.1:{}", project.api_port),
-        authentik_url: format!("http://127.0.0.1:{}", project.authentik_port),
+        api_url: project.api_url(),
+        authentik_url: project.authentik_url(),
         silver_pg_port: Some(project.silver_pg_port),
         authentik_pg_port: Some(project.authentik_pg_port),
         age_identity,
-        age_recipient: project.age_recipient,
+        age_recipient: project.age_recipient.clone(),
         login_user: LOGIN_USER.to_owned(),
-        login_password: secrets.login,
+        login_password: secrets.login.clone(),
+        seqn: project.seqn(&secrets),
     };
     timed("services", || start_services(&raised))?;
+    timed("set-up", || crate::seed(&raised, &project, &secrets))?;
     Ok(raised)
 }
 

@@ -15,7 +15,7 @@ use super::machine::Machine;
 use super::process::{MARK, Process, marked, start_daemon, tell_starter};
 use super::ssh::{SshConfig, SshServer, generate_key, known_hosts_line};
 use crate::place::{Place, make_dir, write_private};
-use crate::project::random;
+use crate::secrets::random;
 
 /// Whoever listens here holds the loopback network.
 const NETWORK_CLAIM: u16 = 65_000;

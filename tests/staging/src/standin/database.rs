@@ -1,14 +1,15 @@
 //! One session with Postgres, held open and made again when it is lost.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postgres::config::Host;
 use postgres::{Client, Config, NoTls};
 
+#[derive(Clone)]
 pub struct Database {
     config: Config,
-    session: Mutex<Option<Client>>,
+    session: Arc<Mutex<Option<Client>>>,
 }
 
 impl Database {
@@ -19,8 +20,12 @@ impl Database {
             .application_name(application)
             .connect_timeout(Duration::from_secs(2))
             .tcp_user_timeout(Duration::from_secs(3))
-            .options("-c statement_timeout=2000");
-        Ok(Database { config, session: Mutex::new(None) })
+            // The server logs every statement; what it is given must not stand beside it.
+            .options(
+                "-c statement_timeout=2000 -c log_parameter_max_length=0 \
+                 -c log_parameter_max_length_on_error=0",
+            );
+        Ok(Database { config, session: Arc::default() })
     }
 
     /// Logs in where no session is open, then runs `work` in it. A session that fails is dropped,
@@ -63,22 +68,17 @@ fn told(error: &postgres::Error) -> String {
     }
 }
 
-/// Where services run without a network of their own, `SEQN_STANDIN_RESOLVE` says what their
-/// peers' names mean: `silver-postgres:5432=127.0.0.1:41234`, separated by commas.
+/// The same where there is no network of its own.
 fn rerouted(config: &Config) -> Result<Config, String> {
-    let Ok(routes) = std::env::var("SEQN_STANDIN_RESOLVE") else {
-        return Ok(config.clone());
-    };
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let Some(Host::Tcp(host)) = config.get_hosts().first() else {
         return Ok(config.clone());
     };
     let asked = format!("{host}:{port}");
-    let found =
-        routes.split(',').filter_map(|route| route.trim().split_once('=')).find(|(from, _)| *from == asked);
-    let Some((_, to)) = found else {
+    let to = crate::client::routed(&asked);
+    if to == asked {
         return Ok(config.clone());
-    };
+    }
     let (host, port) = to
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse().ok()?)))

@@ -748,6 +748,9 @@ impl<'a> Up<'a> {
     fn describe(&self, service: &Service) -> Result<Container> {
         let (machine, project) = (&self.compose.machine, self.project);
         let image = Image::of(&service.image)?;
+        if image == Image::Postgres && !service.mounts.is_empty() {
+            bail!("service {:?}: the sandbox mounts nothing into a Postgres container", service.name);
+        }
         let mut environment: BTreeMap<String, String> = image.environment().into_iter().collect();
         environment.extend(service.environment.clone());
         let address = |index: usize| format!("{}.{}", machine.network, NETWORK_BASE + index);
@@ -811,6 +814,7 @@ impl<'a> Up<'a> {
                 .iter()
                 .map(|(name, target)| (format!("{}_{name}", project.name), target.clone()))
                 .collect(),
+            mounts: service.mounts.clone(),
             health: service.health.clone(),
             restart: service.restart.clone(),
             stop_grace: service.stop_grace,

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::file::{Health, Port};
+use super::mounts::Mount;
 use crate::place::{make_dir, write_private};
 use crate::sandbox::machine::{Machine, POSTGRES_IMAGE, SERVICES_IMAGE};
 use crate::sandbox::process::{self, Process};
@@ -96,6 +97,7 @@ pub struct Container {
     pub ports: Vec<Port>,
     /// Named volume, as Docker names it, and where it is mounted.
     pub volumes: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
     pub health: Option<Health>,
     pub restart: String,
     pub stop_grace: Duration,
@@ -183,6 +185,11 @@ impl Container {
         container_dir(machine, &self.id)
     }
 
+    /// What stands for its file system.
+    pub fn root(&self, machine: &Machine) -> PathBuf {
+        self.dir(machine).join("root")
+    }
+
     pub fn log(&self, machine: &Machine) -> PathBuf {
         self.dir(machine).join("log")
     }
@@ -199,7 +206,7 @@ impl Container {
 
     pub fn create(&self, machine: &Machine) -> Result<()> {
         let dir = self.dir(machine);
-        make_dir(&dir.join("root"), 0o755)?;
+        make_dir(&self.root(machine), 0o755)?;
         self.save_state(machine, &State::created())?;
         // Last, because its presence makes it a container.
         write_private(&dir.join("container.json"), &serde_json::to_string(self)?)
@@ -379,6 +386,10 @@ impl Container {
                     *listen = listen.replacen("0.0.0.0:", &format!("{}:", self.address), 1);
                 }
                 environment.insert("SEQN_STANDIN_RESOLVE".to_owned(), self.resolve.clone());
+                let root = self.root(machine);
+                let real = |mount: &Mount| format!("{}={}", mount.target, mount.real(&root).display());
+                let mounts: Vec<String> = self.mounts.iter().map(real).collect();
+                environment.insert("SEQN_STANDIN_MOUNTS".to_owned(), mounts.join(","));
                 let own = format!("://{}", self.address);
                 let args =
                     args.iter().map(|arg| arg.replace("://127.0.0.1", &own).replace("://localhost", &own));
@@ -392,7 +403,7 @@ impl Container {
             .envs(environment)
             .env(process::MARK, &machine.name)
             .env(CONTAINER_MARK, &self.id)
-            .current_dir(self.dir(machine).join("root"));
+            .current_dir(self.root(machine));
         Ok(inside)
     }
 }

@@ -43,6 +43,15 @@ impl Values {
         }
     }
 
+    /// The values of another file that is read with the help of these.
+    pub fn read_beside(&self, text: &str) -> Result<BTreeMap<String, String>> {
+        let mut known = self.file.clone();
+        known.extend(self.shell.clone());
+        let mut values = Values { shell: known, ..Values::default() };
+        values.read(text)?;
+        Ok(values.file)
+    }
+
     fn read_statement<'a>(&mut self, text: &'a str) -> Result<&'a str> {
         let text = match text.strip_prefix("export") {
             Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start_matches([' ', '\t']),
@@ -274,6 +283,13 @@ mod tests {
         assert_eq!(values.get("A"), Some("shell"));
         assert_eq!(values.get("B"), Some("shell"));
         assert_eq!(values.get("C"), Some("yaml"));
+    }
+
+    #[test]
+    fn another_file_keeps_its_own_values() {
+        let values = read("A=outer\n").read_beside("A=inner\nB=${A}-${C:-none}\n").unwrap();
+        assert_eq!(values["A"], "inner");
+        assert_eq!(values["B"], "outer-none");
     }
 
     #[test]

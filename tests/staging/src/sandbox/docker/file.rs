@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Failure;
 use super::dotenv::Values;
+use super::mounts::Mount;
 use crate::place::hex;
 
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -50,6 +51,7 @@ pub struct Service {
     pub ports: Vec<Port>,
     /// Named volume and where it is mounted.
     pub volumes: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
     pub health: Option<Health>,
     pub restart: String,
     pub stop_grace: Duration,
@@ -122,7 +124,7 @@ impl Project {
             serde_json::to_value(&yaml).with_context(|| format!("parsing {}", file.display()))?;
         fill_in(&mut root, "", &mut values)?;
         let root = object(&root, "the Compose file")?;
-        only(root, "the Compose file", &["name", "services", "volumes", "version"])?;
+        only(root, "the Compose file", &["name", "services", "volumes", "secrets", "version"])?;
 
         let from_dir = dir.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name
@@ -145,10 +147,16 @@ impl Project {
                 volumes.push(volume.clone());
             }
         }
+        let no_secrets = Map::new();
+        let secrets = match root.get("secrets").filter(|found| !found.is_null()) {
+            Some(declared) => object(declared, "secrets")?,
+            None => &no_secrets,
+        };
+        let around = Around { dir: &dir, values: &values, secrets };
         let mut services = BTreeMap::new();
         let declared = root.get("services").context("empty compose file")?;
         for (name, settings) in object(declared, "services")? {
-            let service = Service::parse(name, object(settings, name)?)?;
+            let service = Service::parse(name, object(settings, name)?, &around)?;
             for (volume, _) in &service.volumes {
                 if !volumes.contains(volume) {
                     bail!("service {name:?} refers to undefined volume {volume}: invalid compose project");
@@ -254,15 +262,24 @@ impl Project {
     }
 }
 
+/// What a service is read with, beside its own part of the file.
+struct Around<'a> {
+    dir: &'a Path,
+    values: &'a Values,
+    secrets: &'a Map<String, Value>,
+}
+
 impl Service {
-    fn parse(name: &str, map: &Map<String, Value>) -> Result<Service> {
-        const KEYS: [&str; 14] = [
+    fn parse(name: &str, map: &Map<String, Value>, around: &Around) -> Result<Service> {
+        const KEYS: [&str; 16] = [
             "image",
             "command",
             "environment",
+            "env_file",
             "depends_on",
             "ports",
             "volumes",
+            "secrets",
             "healthcheck",
             "restart",
             "stop_grace_period",
@@ -293,16 +310,34 @@ impl Service {
             Some(value) => Some(words(value, &at("command"))?),
             None => None,
         };
-        let environment = environment(get("environment"), &at("environment"))?;
+        let mut variables = BTreeMap::new();
+        let files = match get("env_file") {
+            Some(file @ Value::String(_)) => std::slice::from_ref(file),
+            files => list(files, &at("env_file"))?,
+        };
+        for file in files {
+            let path = around.dir.join(text(file, &at("env_file"))?);
+            let read = fs::read_to_string(&path)
+                .with_context(|| format!("env file {} not found", path.display()))?;
+            let read = around.values.read_beside(&read);
+            variables.extend(read.with_context(|| format!("failed to read {}", path.display()))?);
+        }
+        variables.extend(environment(get("environment"), &at("environment"))?);
         let depends_on = dependencies(get("depends_on"), &at("depends_on"))?;
         let mut ports = Vec::new();
         for port in list(get("ports"), &at("ports"))? {
             ports.push(parse_port(port, &at("ports"))?);
         }
-        let mut volumes = Vec::new();
+        let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
         for volume in list(get("volumes"), &at("volumes"))? {
-            volumes.push(parse_volume(volume, &at("volumes"))?);
+            let written = text(volume, &at("volumes"))?;
+            match parse_volume(&written) {
+                Some(volume) => volumes.push(volume),
+                None => mounts.push(Mount::parse(&written, around.dir, &at("volumes"))?),
+            }
         }
+        let secrets = list(get("secrets"), &at("secrets"))?;
+        mounts.extend(Mount::secrets(secrets, around.secrets, around.dir, &at("secrets"))?);
         let health = match get("healthcheck") {
             Some(value) => parse_health(object(value, &at("healthcheck"))?, &at("healthcheck"))?,
             None => None,
@@ -320,10 +355,11 @@ impl Service {
             name: name.to_owned(),
             image: image.to_owned(),
             command,
-            environment,
+            environment: variables,
             depends_on,
             ports,
             volumes,
+            mounts,
             health,
             restart: restart.to_owned(),
             stop_grace,
@@ -381,11 +417,14 @@ impl Service {
             });
             put("ports", ports.collect());
         }
-        if !self.volumes.is_empty() {
+        if !self.volumes.is_empty() || !self.mounts.is_empty() {
             let volumes = self.volumes.iter().map(|(source, target)| {
                 json!({"type": "volume", "source": source, "target": target, "volume": {}})
             });
-            put("volumes", volumes.collect());
+            let mounts = self.mounts.iter().map(|mount| {
+                json!({"type": "bind", "source": mount.source, "target": mount.target, "read_only": true})
+            });
+            put("volumes", volumes.chain(mounts).collect());
         }
         out
     }
@@ -593,14 +632,11 @@ fn parse_port(value: &Value, place: &str) -> Result<Port> {
     Ok(Port { host: host.to_owned(), published: number(published)?, target: number(target)? })
 }
 
-fn parse_volume(value: &Value, place: &str) -> Result<(String, String)> {
-    let written = text(value, place)?;
-    match written.split_once(':') {
-        Some((name, target)) if !name.starts_with(['.', '/', '~']) && Path::new(target).is_absolute() => {
-            Ok((name.to_owned(), target.to_owned()))
-        }
-        _ => bail!("{place}: the sandbox mounts only named volumes, not {written:?}"),
-    }
+/// A named volume and where it is mounted.
+fn parse_volume(written: &str) -> Option<(String, String)> {
+    let (name, target) = written.split_once(':')?;
+    let is_named = !name.starts_with(['.', '/', '~']) && Path::new(target).is_absolute();
+    is_named.then(|| (name.to_owned(), target.to_owned()))
 }
 
 fn parse_health(map: &Map<String, Value>, place: &str) -> Result<Option<Health>> {
@@ -697,7 +733,10 @@ mod tests {
             ("services: {a: {image: i, cgroup: host}}", "cgroup"),
             ("services: {a: {image: i, ports: ['80:80']}}", "80:80"),
             ("services: {a: {image: i, ports: ['0.0.0.0:80:80']}}", "loopback"),
-            ("services: {a: {image: i, volumes: ['./x:/x']}}", "./x"),
+            ("services: {a: {image: i, volumes: ['/x:/x']}}", "/x:/x"),
+            ("services: {a: {image: i, secrets: [s]}}", "undefined secret s"),
+            ("secrets: {s: {external: true}}\nservices: {a: {image: i, secrets: [s]}}", "secrets.s"),
+            ("services: {a: {image: i, env_file: nope}}", "env file /nowhere/project/nope not found"),
             ("services: {a: {image: i, depends_on: [b]}}", "undefined"),
             ("services: {a: {image: i, depends_on: [a]}}", "cycle"),
             ("services: {a: {image: i, healthcheck: {test: [X]}}}", "CMD"),

@@ -6,6 +6,7 @@ mod compose;
 pub mod container;
 mod dotenv;
 mod file;
+mod mounts;
 mod show;
 pub mod supervise;
 mod template;

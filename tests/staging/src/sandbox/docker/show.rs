@@ -67,6 +67,16 @@ pub fn inspect(machine: &Machine, container: &Container) -> Value {
                 "Propagation": "",
             })
         })
+        .chain(container.mounts.iter().map(|mount| {
+            json!({
+                "Type": "bind",
+                "Source": mount.source,
+                "Destination": mount.target,
+                "Mode": "ro",
+                "RW": false,
+                "Propagation": "rprivate",
+            })
+        }))
         .collect();
     let network = format!("{}_default", container.project);
     let is_up = state.is_up();

@@ -130,11 +130,18 @@ impl Supervisor {
                 }
             }
             pause = (pause * 2).min(Duration::from_secs(60));
+            self.mount()?;
         }
     }
 
-    /// What precedes the first process: ports, and the files of the server.
+    fn mount(&self) -> Result<()> {
+        let root = self.container.root(&self.machine);
+        self.container.mounts.iter().try_for_each(|mount| mount.start(&root))
+    }
+
+    /// What precedes the first process: mounts, ports, and the files of the server.
     async fn begin(self: &Arc<Supervisor>) -> Result<()> {
+        self.mount()?;
         for port in &self.container.ports {
             let host: Ipv4Addr = port.host.parse()?;
             let listener = TcpListener::bind((host, port.published)).await.with_context(|| {
