@@ -220,7 +220,7 @@ const PLAY: [&str; 20] = [
     "user",
 ];
 const BLOCK: [&str; 4] = ["block", "rescue", "always", "transaction"];
-const TASK: [&str; 16] = [
+const TASK: [&str; 17] = [
     "action",
     "local_action",
     "args",
@@ -237,4 +237,5 @@ const TASK: [&str; 16] = [
     "undo",
     "one_way",
     "probe",
+    "secrets",
 ];

@@ -72,6 +72,8 @@ pub struct Task {
     pub undo: Vec<Item>,
     /// Ours: whether an effect happened that was cut while it ran.
     pub probe: Option<Probe>,
+    /// Ours: names of result values that are Secret, at any depth; the rest of the result isn't.
+    pub secrets: Vec<Text>,
     /// Ours: what its author says about an effect that can't be taken back.
     pub one_way: OneWay,
     /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].

@@ -207,6 +207,7 @@ impl Load<'_> {
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
             "action" | "local_action" | "args" | "undo" => {}
             "probe" => task.probe = self.probe(value),
+            "secrets" => task.secrets = self.texts(key, value),
             _ => match key.strip_prefix("with_") {
                 Some(lookup) => self.loop_over(task, entry, Some(lookup)),
                 None => drop(self.shared(own, key, entry)),
