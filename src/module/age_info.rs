@@ -6,8 +6,8 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 
 use super::{Failure, Module, Plan, PlanCx, host_path};
-use crate::secret::agefile::{self, HEADER_MAX};
 use crate::secret::Identities;
+use crate::secret::agefile::{self, HEADER_MAX};
 use crate::source::{Map, Val};
 
 /// Tells which identities of the operator open an age archive of the host, from its header alone:
@@ -48,7 +48,10 @@ impl Module for AgeInfo {
         };
         let mut head = Vec::new();
         let mut archive = cx.target.download(&path).await?.take(HEADER_MAX);
-        archive.read_to_end(&mut head).await.map_err(|e| Failure::new(format!("{path} can't be read: {e}")))?;
+        archive
+            .read_to_end(&mut head)
+            .await
+            .map_err(|e| Failure::new(format!("{path} can't be read: {e}")))?;
         let mut opened_by = Vec::new();
         for (name, keys) in &named {
             match agefile::opens(&head, keys) {

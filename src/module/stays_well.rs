@@ -9,8 +9,8 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::{CheckAnswer, Failure, Module, Plan, PlanCx};
-use crate::remote::http::{self, Follow, HttpRequest, Tls};
 use crate::remote::HttpFailure;
+use crate::remote::http::{self, Follow, HttpRequest, Tls};
 use crate::source::{Map, Text, Val};
 
 /// Asks some addresses again and again from the host's network, and fails at the first answer that
@@ -75,7 +75,11 @@ impl Module for StaysWell {
             return Err("checks is empty, so nothing would be known afterwards".into());
         }
         // A day is more than anybody watches; `Duration` takes no more than it can hold.
-        let limits = [("seconds", args.seconds, 0.0), ("interval", args.interval, 0.05), ("timeout", args.timeout, 0.1)];
+        let limits = [
+            ("seconds", args.seconds, 0.0),
+            ("interval", args.interval, 0.05),
+            ("timeout", args.timeout, 0.1),
+        ];
         match limits.into_iter().find(|(_, given, least)| !(*least..=86_400.0).contains(given)) {
             Some((name, _, least)) => Err(format!("{name} must be between {least} and 86400 seconds")),
             None => Ok(()),
@@ -101,9 +105,12 @@ impl Module for StaysWell {
                 };
                 if let Some(why) = unwell(check, status) {
                     let after = begun.elapsed().as_secs_f64();
-                    return Err(Failure::new(format!("{} did not stay well: after {after:.1} s {why}", check.name))
-                        .value("elapsed", Val::Float(after))
-                        .value("rounds", rounds));
+                    return Err(Failure::new(format!(
+                        "{} did not stay well: after {after:.1} s {why}",
+                        check.name
+                    ))
+                    .value("elapsed", Val::Float(after))
+                    .value("rounds", rounds));
                 }
             }
             rounds += 1;
