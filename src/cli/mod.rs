@@ -8,6 +8,7 @@ mod from_host;
 mod hosts;
 mod inventory;
 mod lint;
+mod overtaken;
 mod playbook;
 mod preview;
 mod prune;

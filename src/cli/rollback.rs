@@ -22,6 +22,7 @@ use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
 use super::from_host::FromHost;
+use super::overtaken;
 use super::playbook::{Playbook, same_as_then};
 use super::run_log::{self, Open, RunFlags};
 use super::setup::{self, Outputs};
@@ -45,6 +46,9 @@ pub struct Rollback {
     /// Run the `undo:` of its tasks although the playbook was changed since
     #[arg(long)]
     changed_playbook: bool,
+    /// Go back although a later run of the same playbook stands
+    #[arg(long)]
+    despite_later: bool,
     /// Age identity that opens the run
     #[arg(long, value_name = "FILE")]
     age_identity: Vec<PathBuf>,
@@ -90,6 +94,9 @@ impl Rollback {
         let identities = setup::identities(&self.age_identity).map_err(wrong)?;
         let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
         let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
+        if !self.despite_later {
+            overtaken::check(&store, &run, &identities).map_err(wrong)?;
+        }
         if self.check {
             let chosen = rollback::choose(&seal, &run.history, &wanted).map_err(refused)?;
             rollback::predict(&chosen, &*outputs.sink);

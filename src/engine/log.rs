@@ -310,6 +310,7 @@ impl<'a> StepLog<'a> {
         match back {
             _ if !self.of.undo.is_empty() => Back::Tasks(Vec::new()),
             Back::OneWay(_) if self.of.accepts_one_way() => Back::Nothing,
+            Back::OneWay(why) => Back::OneWay(self.of.only_forward().unwrap_or(why).to_string()),
             Back::Again(effect) if matches!(**effect, Effect::Http(_)) => {
                 Back::OneWay("a request can't be kept to be sent again".into())
             }

@@ -49,7 +49,7 @@ impl Prospects {
                 let accepted = task.accepts_one_way();
                 match accepted || !task.undo.is_empty() {
                     true => Way::Back,
-                    false => Way::Forward(why.clone()),
+                    false => Way::Forward(task.only_forward().unwrap_or(why).to_string()),
                 }
             }
             StepKind::Stateful(_) => Way::Back,

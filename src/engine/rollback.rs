@@ -33,6 +33,13 @@ pub struct Chosen {
     kept: Kept,
 }
 
+impl Chosen {
+    /// Whether it changed something that can be described before and after.
+    pub fn is_change(&self) -> bool {
+        !matches!(self.kept.back, Back::Nothing | Back::Again(_))
+    }
+}
+
 /// The Steps that will be taken back, in the order in which they were applied.
 ///
 /// # Errors

@@ -223,6 +223,7 @@ async fn file_inverse(effect: &Effect, target: &Target, beside: &Beside) -> Resu
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
         Effect::Fetch { .. }
+        | Effect::Feed { .. }
         | Effect::Unmake { .. }
         | Effect::Keep { .. }
         | Effect::Close { .. }

@@ -19,6 +19,7 @@ pub mod registry;
 pub mod text_edit;
 
 pub mod age_decrypt;
+mod age_info;
 mod apt;
 mod assemble;
 mod blockinfile;
@@ -41,6 +42,7 @@ mod setup;
 mod shell;
 mod slurp;
 mod stat;
+mod stays_well;
 mod tempfile;
 mod template;
 mod uri;

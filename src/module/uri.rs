@@ -156,10 +156,6 @@ fn agent() -> String {
 
 const ACTED: &str = "what a server did for a request cannot be undone by itself; give the task `undo:`";
 
-fn only_looks(method: &str) -> bool {
-    ["GET", "HEAD", "OPTIONS"].iter().any(|known| known.eq_ignore_ascii_case(method))
-}
-
 impl Module for Uri {
     type Args = Args;
     const NAME: &'static str = "uri";
@@ -201,7 +197,14 @@ impl Module for Uri {
         if cx.check {
             let msg = "remote module (uri) does not support check mode";
             let skip = Map::from_iter([(Val::from("msg"), Val::from(msg))]);
-            return Ok(Plan { check: CheckAnswer::Skip(skip), ..Plan::ok() });
+            let mut plan = Plan { check: CheckAnswer::Skip(skip), ..Plan::ok() };
+            // What it would do is foreseen, as far as it can be told now.
+            if !only_looks(&args.method)
+                && let Ok(request) = request(&args, cx).await
+            {
+                plan.steps.push(http_step(request));
+            }
+            return Ok(plan);
         }
         if let Some(creates) = host_path::expand_opt(cx.target, args.creates.as_deref()).await?
             && cx.target.stat(&creates).await?.is_some()
@@ -219,9 +222,9 @@ impl Module for Uri {
             None => None,
         };
         let asked = Asked::new(&args, &request);
-        let mut plan = match request.method.as_str() {
-            method if only_looks(method) => observe(request, asked, dest, cx).await?,
-            _ => effect(request, asked, dest)?,
+        let mut plan = match only_looks(&request.method) {
+            true => observe(request, asked, dest, cx).await?,
+            false => effect(request, asked, dest)?,
         };
         let proxied = |name: &str| name.to_lowercase().ends_with("_proxy");
         if args.use_proxy && cx.environment.iter().any(|(name, _)| proxied(name)) {
@@ -230,6 +233,11 @@ impl Module for Uri {
         }
         Ok(plan)
     }
+}
+
+/// Whether a request of this method is no effect.
+fn only_looks(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS"].iter().any(|looks| method.eq_ignore_ascii_case(looks))
 }
 
 /// What the answer is judged by.

@@ -220,7 +220,7 @@ const PLAY: [&str; 20] = [
     "user",
 ];
 const BLOCK: [&str; 4] = ["block", "rescue", "always", "transaction"];
-const TASK: [&str; 17] = [
+const TASK: [&str; 18] = [
     "action",
     "local_action",
     "args",
@@ -238,4 +238,5 @@ const TASK: [&str; 17] = [
     "one_way",
     "again",
     "probe",
+    "secrets",
 ];

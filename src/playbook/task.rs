@@ -72,7 +72,9 @@ pub struct Task {
     pub undo: Vec<Item>,
     /// Ours: whether an effect happened that was cut while it ran.
     pub probe: Option<Probe>,
-    /// Ours: this task's effect is accepted as one that can't be taken back.
+    /// Ours: names of result values that are Secret, at any depth; the rest of the result isn't.
+    pub secrets: Vec<Text>,
+    /// Ours: what its author says about an effect that can't be taken back.
     pub one_way: OneWay,
     /// Ours, `again: ok`: a second run may change it again (a fresh backup).
     pub again: bool,
@@ -88,6 +90,14 @@ impl Task {
     /// Its author says that nobody needs what it does to be taken back.
     pub fn accepts_one_way(&self) -> bool {
         self.one_way == OneWay::Accepted || self.changes_nothing()
+    }
+
+    /// Why only forward is left after it, in its author's words.
+    pub fn only_forward(&self) -> Option<&str> {
+        match &self.one_way {
+            OneWay::Forward(why) => Some(why),
+            OneWay::Refused | OneWay::Accepted => None,
+        }
     }
 
     /// `changed_when: false`: its author says that it only looks.
@@ -107,12 +117,14 @@ impl Task {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum OneWay {
     #[default]
     Refused,
-    /// `one_way: ok`
+    /// `one_way: ok`: nobody would want it back.
     Accepted,
+    /// `one_way: SENTENCE`: after it the only way is forward, and why; `rollback` says so.
+    Forward(String),
 }
 
 /// How a run that is gone on with learns whether an effect happened that it can't observe.

@@ -71,6 +71,16 @@ pub enum Effect {
     /// made. The output's `stdout` is the SHA-256 of what was written. Applied by
     /// [`Target::apply`](super::Target::apply).
     Fetch { from: String, to: PathBuf },
+    /// Decrypt an age archive of the host on the operator's machine and give the plaintext to a
+    /// command of the host on its standard input. The output is the command's; nothing but the
+    /// command keeps the plaintext. Applied by [`Target::apply`](super::Target::apply).
+    Feed {
+        archive: String,
+        /// Identity files of the operator's machine.
+        identities: Vec<PathBuf>,
+        /// For `/bin/sh`; it must hold no secret.
+        script: String,
+    },
 }
 
 /// What a stateful effect wants to find; anything else fails without touching it.

@@ -18,7 +18,7 @@ use super::{
     Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
     Stat, Stream,
 };
-use super::{download, upload};
+use super::{download, feed, upload};
 
 /// What was said to a host. Bytes without the transport's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -87,7 +87,7 @@ impl Memory {
     /// Forgets what an effect could have changed: everything, since a file may have other names
     /// (symbolic links, hard links, mounts) that a path doesn't tell.
     pub fn forget(&self, effect: &Effect) {
-        if !matches!(effect, Effect::Fetch { .. } | Effect::Http(_)) {
+        if !matches!(effect, Effect::Fetch { .. } | Effect::Http(_) | Effect::Feed { .. }) {
             self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
         }
     }
@@ -271,6 +271,14 @@ impl Host for ShellHost {
         download::open(self.route.channel().await?, path, &self.user).await
     }
 
+    async fn feed(
+        &self,
+        script: &str,
+        pieces: tokio::sync::mpsc::Receiver<Vec<u8>>,
+    ) -> Result<Output, RemoteError> {
+        feed::send(self.route.channel().await?, script, pieces).await
+    }
+
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {
         self.route.connect(host, port).await
     }
@@ -315,6 +323,7 @@ fn label(effect: &Effect) -> &'static str {
         Effect::Run(_) => "RUN",
         Effect::Http(_) => "HTTP",
         Effect::Fetch { .. } => "FETCH",
+        Effect::Feed { .. } => "FEED",
     }
 }
 

@@ -6,6 +6,7 @@ pub mod become_user;
 pub mod connections;
 mod download;
 pub mod effect;
+pub mod feed;
 pub mod fetch;
 pub mod host;
 pub mod http;

@@ -248,7 +248,8 @@ impl Host for Overlay {
             | Effect::Close { .. }
             | Effect::Run(_)
             | Effect::Http(_)
-            | Effect::Fetch { .. } => {}
+            | Effect::Fetch { .. }
+            | Effect::Feed { .. } => {}
         }
     }
 
@@ -270,6 +271,18 @@ impl Host for Overlay {
             }
             _ => self.target.download(path).await,
         }
+    }
+
+    async fn feed(
+        &self,
+        script: &str,
+        _: tokio::sync::mpsc::Receiver<Vec<u8>>,
+    ) -> Result<Output, RemoteError> {
+        Err(RemoteError {
+            kind: RemoteErrorKind::Refused,
+            message: format!("check mode feeds nothing to `{script}`"),
+            help: None,
+        })
     }
 
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError> {

@@ -191,7 +191,7 @@ pub fn effect(effect: &Effect, mark: Option<&Mark>) -> String {
         ),
         Effect::Rename { from, path } => format!("mv -f -- {} {}", quote(from), quote(path)),
         Effect::Run(command) => isolated(command, mark),
-        Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } => String::new(),
+        Effect::Write { .. } | Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. } => String::new(),
     }
 }
 

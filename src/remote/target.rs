@@ -50,8 +50,8 @@ pub trait Host: Send + Sync {
     }
 
     /// Applies one effect of files or commands. Only [`Target::apply`] calls this: it does those
-    /// that are the same for every transport by itself ([`Effect::Http`], [`Effect::Fetch`]), and
-    /// an implementation refuses them.
+    /// that are the same for every transport by itself ([`Effect::Http`], [`Effect::Fetch`],
+    /// [`Effect::Feed`]), and an implementation refuses them.
     async fn apply(&self, effect: &Effect) -> Result<Output, RemoteError>;
 
     /// As [`apply`](Host::apply), and under a lock the host notes what became of it.
@@ -66,6 +66,13 @@ pub trait Host: Send + Sync {
     /// Streams the bytes of a file of the host, in constant memory.
     async fn download(&self, path: &str)
     -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError>;
+
+    /// Gives `pieces` to a shell script of the host on its standard input.
+    async fn feed(
+        &self,
+        script: &str,
+        pieces: tokio::sync::mpsc::Receiver<Vec<u8>>,
+    ) -> Result<Output, RemoteError>;
 
     /// A byte stream to a TCP address as the host sees it (`direct-tcpip`).
     async fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, RemoteError>;
@@ -100,6 +107,9 @@ impl Target {
         match effect {
             Effect::Http(request) => super::http::send(self, request).await.into_output(),
             Effect::Fetch { from, to } => super::fetch::to_operator(self, from, to).await,
+            Effect::Feed { archive, identities, script } => {
+                super::feed::decrypted(self, archive, identities, script).await
+            }
             other => self.0.apply(other).await,
         }
     }
@@ -113,15 +123,15 @@ impl Target {
     /// The same on every transport. A command runs in a session and process group of its own, if
     /// the host has `setsid`; effects on files are known by their process alone. Of an upload only
     /// its end is noted, which puts the file in place: what came before is a temporary file.
-    /// Nothing is left of [`Effect::Http`] and [`Effect::Fetch`], which this machine does and which
-    /// end with it.
+    /// Nothing is left of [`Effect::Http`], [`Effect::Fetch`] and [`Effect::Feed`], which this
+    /// machine does and which end with it.
     ///
     /// # Errors
     /// [`RemoteError`]; the lock is lost, or an effect of this id was applied under it before
     /// (both: a conflict, and nothing was done).
     pub async fn apply_as(&self, effect: &Effect, id: &EffectId) -> Result<Output, RemoteError> {
         match effect {
-            Effect::Http(_) | Effect::Fetch { .. } => self.apply(effect).await,
+            Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. } => self.apply(effect).await,
             other => self.0.apply_as(other, id).await,
         }
     }

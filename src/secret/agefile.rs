@@ -12,7 +12,7 @@ const BINARY_BEGIN: &[u8] = b"age-encryption.org/";
 const ARMOR_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
 /// More than any header has; what is read ahead to see which identities it needs.
-const HEADER_MAX: u64 = 64 * 1024;
+pub const HEADER_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -120,6 +120,19 @@ pub fn decrypt_stream<'r>(
             e => why(e),
         })?;
     Ok(Box::new(plain))
+}
+
+/// Whether one of these identities opens the file that begins with `head`. No more of it than
+/// [`HEADER_MAX`] is needed.
+///
+/// # Errors
+/// It is no age file, or its header is damaged.
+pub fn opens(head: &[u8], identities: &Identities) -> Result<bool, Error> {
+    match decrypt_stream(head, identities) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind == ErrorKind::NoKey => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// How many recipients the header of an age file has; for telling that some were lost.

@@ -16,6 +16,7 @@ mod interop;
 pub mod keys;
 pub mod names;
 mod needles;
+pub mod pieces;
 #[cfg(test)]
 mod properties;
 pub mod recipients;

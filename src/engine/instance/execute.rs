@@ -1,5 +1,6 @@
 //! One attempt: arguments, Plan, Steps applied, result values.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::module::control::{self, ControlCx};
@@ -7,7 +8,7 @@ use crate::module::{CHECKS_OF_HEALTH, Failure, PlanCx, Step, registry, wait_for_
 use crate::playbook::{ModuleCall, Probe};
 use crate::remote::{Command, Connection, Target};
 use crate::source::args;
-use crate::source::{Text, Val};
+use crate::source::{Map, Text, Val};
 
 use super::{Instance, Work, put};
 use crate::engine::apply::Applier;
@@ -132,6 +133,10 @@ impl Instance<'_> {
         };
         if !done.warnings.is_empty() {
             put(&mut values, "warnings", Val::from(done.warnings));
+        }
+        if !self.task.secrets.is_empty() {
+            values = hidden(values, &self.task.secrets);
+            engine.redactor.register_val(&Val::map(values.clone()));
         }
         for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
             if let Some(Val::Text(t)) = values.get(text).cloned()
@@ -294,6 +299,25 @@ impl Instance<'_> {
             self.run.engine.connections.reset(name).await;
             tokio::time::sleep(seconds(args.sleep)).await;
         }
+    }
+}
+
+/// What the task names in `secrets:` is Secret, wherever it is in the result.
+fn hidden(values: Map, names: &[Text]) -> Map {
+    values
+        .into_iter()
+        .map(|(key, value)| match names.iter().any(|name| key.as_str() == Some(name.as_str())) {
+            true => (key, value.into_secret()),
+            false => (key, hidden_below(value, names)),
+        })
+        .collect()
+}
+
+fn hidden_below(value: Val, names: &[Text]) -> Val {
+    match value {
+        Val::Map(map) => Val::map(hidden(Arc::unwrap_or_clone(map), names)),
+        Val::List(list) => Val::list(list.iter().map(|item| hidden_below(item.clone(), names)).collect()),
+        other => other,
     }
 }
 

@@ -69,9 +69,11 @@ impl Instance<'_> {
         matches!(&self.task.action, Action::Module(call) if GATHERERS.contains(&short(call)))
     }
 
-    /// On the way to the `undo:` of a task nothing is done that isn't recorded.
+    /// On the way to the `undo:` of a task nothing is done that isn't recorded. What includes only
+    /// brings tasks, and is no record of its own.
     pub(super) fn passed_by(&self) -> Option<Outcome> {
-        if self.run.engine.own_undo.is_none() || self.frame.undoing || self.gathers() {
+        let includes = !matches!(self.task.action, Action::Module(_));
+        if self.run.engine.own_undo.is_none() || self.frame.undoing || self.gathers() || includes {
             return None;
         }
         let mut outcome =

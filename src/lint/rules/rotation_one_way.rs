@@ -14,7 +14,7 @@ pub static RULE: Rule = Rule {
     why: "\
 `seqn-play rollback` goes back to the state before a run, but not past a step of which nobody knows how to undo it: a \
 command, a script, a request. Say what takes it back (`undo:` in a transaction), that nobody would want it back \
-(`one_way: ok`), or that it only looks (`changed_when: false`).",
+(`one_way: ok`), why only forward is left (`one_way:` with a sentence), or that it only looks (`changed_when: false`).",
     bad: BAD,
     good: GOOD,
     check,
@@ -69,7 +69,7 @@ fn check(project: &Project, found: &mut Found) {
                     format!("`{what}` can't be taken back by `seqn-play rollback`"),
                     task,
                     Some(task),
-                    "say `undo:`, `one_way: ok`, or `changed_when: false` where it only looks",
+                    "say `undo:`, `one_way:` (`ok`, or why only forward is left), or `changed_when: false` where it only looks",
                 );
             }
         }
@@ -80,6 +80,6 @@ fn check(project: &Project, found: &mut Found) {
 fn one_way(visit: &Visit) -> Option<&str> {
     let task = &visit.task;
     let Action::Module(call) = &task.action else { return None };
-    let answered = !task.undo.is_empty() || task.accepts_one_way();
+    let answered = !task.undo.is_empty() || task.accepts_one_way() || task.only_forward().is_some();
     (irreversible(&call.canonical, &call.args).is_some() && !answered).then_some(call.written.as_str())
 }

@@ -1,7 +1,7 @@
 //! `rotation-without-backup`.
 
 use crate::lint::{Found, Project, Rule, Visit};
-use crate::source::Severity;
+use crate::source::{Severity, Val};
 
 use super::change::credential_change;
 
@@ -13,7 +13,8 @@ pub static RULE: Rule = Rule {
 A new password that is written but lost, or a `.env` that is half written, can lock everybody out of the database. The \
 way back is a backup taken by the same playbook, before its first change. What counts: a role or a file of tasks with \
 `backup` in its name (`fresh_backup`), a command that runs something with `backup` in its name, `pg_dump`. A key of \
-`dotenv` that only the run can name is taken for a credential.",
+`dotenv` that only the run can name is taken for a credential. A play with the variable `blast_radius: low` changes \
+what a new value repairs, such as a token that can be made anew; it needs no backup.",
     bad: BAD,
     good: GOOD,
     check,
@@ -51,6 +52,9 @@ const GOOD: &str = "\
 fn check(project: &Project, found: &mut Found) {
     for playbook in &project.playbooks {
         for visit in playbook.tasks.iter().take_while(|visit| !is_backup(visit)) {
+            if has_low_blast_radius(visit) {
+                continue;
+            }
             if let Some(change) = credential_change(visit) {
                 let at = &visit.task.span;
                 let place = if at.file.name == visit.site.file.name {
@@ -68,6 +72,11 @@ fn check(project: &Project, found: &mut Found) {
             }
         }
     }
+}
+
+fn has_low_blast_radius(visit: &Visit) -> bool {
+    let declared = visit.play.as_ref().and_then(|play| play.vars.get("blast_radius"));
+    declared.and_then(Val::as_str) == Some("low")
 }
 
 fn is_backup(visit: &Visit) -> bool {

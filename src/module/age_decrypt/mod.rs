@@ -4,7 +4,10 @@ mod prove;
 
 pub use prove::{Content, Proof, prove, prove_async};
 
-use super::{Failure, Module, Plan, PlanCx, host_path};
+use std::path::PathBuf;
+
+use super::{Failure, Module, Plan, PlanCx, Step, StepKind, host_path};
+use crate::remote::Effect;
 use crate::secret::Identities;
 use crate::source::Val;
 
@@ -30,6 +33,10 @@ pub struct Args {
     pub min_size: u64,
     /// SHA-256 that the decrypted content must have.
     pub sha256: Option<String>,
+    /// A shell script of the host that gets the decrypted content on its standard input, once it is
+    /// proven, and must succeed: `pg_restore` into a database made for that. Needs `identity`. Not
+    /// run in check mode.
+    pub feed: Option<String>,
 }
 
 fn one() -> u64 {
@@ -40,6 +47,13 @@ impl Module for AgeDecrypt {
     type Args = Args;
     const NAME: &'static str = "age_decrypt";
     const COLLECTION: &'static str = "seqn.play";
+
+    fn validate(args: &Args) -> Result<(), String> {
+        match args.feed.is_some() && args.identity.is_empty() {
+            true => Err("missing parameter(s) required by 'feed': identity".into()),
+            false => Ok(()),
+        }
+    }
 
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let path = host_path::expand(cx.target, &args.path).await?;
@@ -58,20 +72,50 @@ impl Module for AgeDecrypt {
         if let Some(why) = unmet(&args, &proof) {
             return Err(with_proof(Failure::new(format!("{path} decrypts, but {why}")), &proof));
         }
-        let mut plan = Plan::ok().value("path", path);
+        let mut plan = Plan::ok().value("path", path.as_str());
         for (key, value) in values(&proof) {
             plan = plan.value(key, value);
         }
-        Ok(plan)
+        match args.feed {
+            Some(script) => Ok(fed(plan, path, files(&args.identity, cx)?, script)),
+            None => Ok(plan),
+        }
     }
+}
+
+/// What the script makes is its own affair: like a probe, it leaves nothing to take back.
+fn fed(plan: Plan, archive: String, identities: Vec<PathBuf>, script: String) -> Plan {
+    let label = format!("feed {archive}");
+    let step = Step::new(label, Effect::Feed { archive, identities, script }, StepKind::Passing);
+    let mut plan = plan.step(step);
+    plan.changed = Some(false);
+    plan.finish(|outputs| {
+        let output = outputs.last().cloned().unwrap_or_default();
+        let (stdout, stderr) = (output.stdout_text(), output.stderr_text());
+        let told = |plan: Plan| {
+            plan.value("rc", i64::from(output.status))
+                .value("stdout", stdout.trim_end())
+                .value("stderr", stderr.trim_end())
+        };
+        match output.success() {
+            true => Ok(told(Plan { changed: Some(false), ..Plan::ok() })),
+            false => {
+                let why = format!("what was fed ended with status {}: {}", output.status, stderr.trim());
+                Err(Failure { result: told(Plan::ok()).result, ..Failure::new(why) })
+            }
+        }
+    })
 }
 
 fn identities(args: &Args, cx: &PlanCx<'_>) -> Result<Identities, Failure> {
     if args.identity.is_empty() {
         return Identities::from_texts(&cx.services.age_identities()).map_err(Into::into);
     }
-    let files = args.identity.iter().map(|file| cx.find("files", file)).collect::<Result<Vec<_>, _>>()?;
-    Identities::load(&files, None).map_err(Into::into)
+    Identities::load(&files(&args.identity, cx)?, None).map_err(Into::into)
+}
+
+fn files(identity: &[String], cx: &PlanCx<'_>) -> Result<Vec<PathBuf>, Failure> {
+    identity.iter().map(|file| cx.find("files", file)).collect()
 }
 
 /// What the content isn't although it should be.

@@ -4,10 +4,10 @@
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::io::AsyncRead;
 
 use crate::secret::agefile::{decrypt_stream, read_error};
+use crate::secret::pieces::pieces;
 use crate::secret::{Error, ErrorKind, Identities};
 
 /// What the plaintext shall look like, by its first bytes.
@@ -42,8 +42,6 @@ pub struct Proof {
 /// Bytes that decide what a content is: `ustar` stands at 257.
 const HEAD: usize = 512;
 const PIECE: usize = 64 * 1024;
-/// Pieces in flight between reading and decrypting.
-const PIECES: usize = 8;
 
 impl Content {
     /// As named in arguments and results.
@@ -112,53 +110,11 @@ pub fn prove(archive: impl Read, identities: &Identities) -> Result<Proof, Error
 ///
 /// # Errors
 /// As [`prove`].
-pub async fn prove_async(
-    mut archive: impl AsyncRead + Unpin,
-    identities: Identities,
-) -> Result<Proof, Error> {
-    let (pieces, received) = mpsc::channel(PIECES);
-    let work = tokio::task::spawn_blocking(move || {
-        prove(Pieces { received, current: Vec::new(), at: 0 }, &identities)
-    });
-    loop {
-        let mut piece = vec![0; PIECE];
-        let read = archive.read(&mut piece).await;
-        let ended = matches!(read, Ok(0) | Err(_));
-        let message = read.map(|n| {
-            piece.truncate(n);
-            piece
-        });
-        // A closed channel: decrypting ended early and says why.
-        if pieces.send(message).await.is_err() || ended {
-            break;
-        }
-    }
-    drop(pieces);
+pub async fn prove_async(archive: impl AsyncRead + Unpin, identities: Identities) -> Result<Proof, Error> {
+    let (pump, encrypted) = pieces();
+    let work = tokio::task::spawn_blocking(move || prove(encrypted, &identities));
+    pump.run(archive).await;
     work.await.map_err(|e| Error::new(ErrorKind::Io, format!("decrypting was cut short: {e}")))?
-}
-
-/// The receiving end as a reader. A channel that closes early looks like a cut archive, which age
-/// itself refuses.
-struct Pieces {
-    received: mpsc::Receiver<std::io::Result<Vec<u8>>>,
-    current: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        if self.at == self.current.len() {
-            self.at = 0;
-            self.current = match self.received.blocking_recv() {
-                Some(piece) => piece?,
-                None => Vec::new(),
-            };
-        }
-        let n = into.len().min(self.current.len() - self.at);
-        into[..n].copy_from_slice(&self.current[self.at..self.at + n]);
-        self.at += n;
-        Ok(n)
-    }
 }
 
 struct Counted<R> {

@@ -50,6 +50,10 @@ impl Host for Scripted {
     async fn download(&self, _: &str) -> Result<Box<dyn tokio::io::AsyncRead + Send + Unpin>, RemoteError> {
         Ok(Box::new(tokio::io::empty()))
     }
+    async fn feed(&self, _: &str, _: tokio::sync::mpsc::Receiver<Vec<u8>>) -> Result<Output, RemoteError> {
+        unreachable!("nothing is fed")
+    }
+
     async fn connect(&self, _: &str, _: u16) -> Result<Box<dyn Stream>, RemoteError> {
         Ok(Box::new(tokio::io::duplex(1).0))
     }

@@ -331,6 +331,7 @@ impl Task {
             async_: None,
             poll: None,
             undo: Vec::new(),
+            secrets: Vec::new(),
             probe: None,
             one_way: super::OneWay::Refused,
             again: false,

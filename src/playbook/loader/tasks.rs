@@ -197,7 +197,12 @@ impl Load<'_> {
             "loop_control" => task.loop_control = self.loop_control(value),
             "one_way" => match value.as_str() {
                 Some("ok") => task.one_way = OneWay::Accepted,
-                _ => self.error("wrong-type", "`one_way` can only be `ok`", &value.span),
+                Some(why) if why.contains(' ') => task.one_way = OneWay::Forward(why.trim().to_string()),
+                _ => self.error(
+                    "wrong-type",
+                    "`one_way` is `ok` where nobody would want it back, or a sentence that says why only forward is left",
+                    &value.span,
+                ),
             },
             "again" => match value.as_str() {
                 Some("ok") => task.again = true,
@@ -206,6 +211,7 @@ impl Load<'_> {
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
             "action" | "local_action" | "args" | "undo" => {}
             "probe" => task.probe = self.probe(value),
+            "secrets" => task.secrets = self.texts(key, value),
             _ => match key.strip_prefix("with_") {
                 Some(lookup) => self.loop_over(task, entry, Some(lookup)),
                 None => drop(self.shared(own, key, entry)),

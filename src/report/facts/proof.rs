@@ -9,8 +9,8 @@ use crate::source::Val;
 use super::{Facts, Told, is_ok, short, text_of};
 
 /// Modules whose tasks check something and change nothing by it.
-const CHECKS: [&str; 6] =
-    ["assert", "postgresql_login", "secret_search", "uri", "wait_for", "wait_for_connection"];
+const CHECKS: [&str; 7] =
+    ["assert", "postgresql_login", "secret_search", "stays_well", "uri", "wait_for", "wait_for_connection"];
 
 /// A file counts as made by the run also where its host's clock is behind by so much. Seconds.
 const CLOCKS_DIFFER: f64 = 60.0;
@@ -112,6 +112,9 @@ impl Facts {
             }
             "wait_for" if !text("port").is_empty() => format!("port {} {}", text("port"), text("state")),
             "wait_for" => text("path"),
+            "stays_well" if told.outcome.get("rounds").is_some() => {
+                format!("for {} s, asked {} times", text("elapsed"), text("rounds"))
+            }
             // What it says of itself where nobody wrote a message.
             "assert" if text("msg") == "All assertions passed" => String::new(),
             _ => text("msg"),

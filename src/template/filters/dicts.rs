@@ -1,4 +1,4 @@
-//! Dicts: `combine`, `dict2items`, `items2dict`, `dictsort`, `subelements`, `rekey_on_member`.
+//! Dicts: `combine`, `dict2items`, `dict_kv`, `items2dict`, `dictsort`, `subelements`, `rekey_on_member`.
 
 use indexmap::IndexMap;
 
@@ -12,6 +12,7 @@ use crate::template::value::Value;
 
 pub const FILTERS: &[Filter] = &[
     Filter::new("combine", combine),
+    Filter::new("community.general.dict_kv", dict_kv),
     Filter::new("dict2items", dict2items),
     Filter::new("dictsort", dictsort),
     Filter::new("items", items),
@@ -139,6 +140,13 @@ fn dict2items(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     }
     let item = |(k, v): (Val, Value)| Value::record([(&*key_name, eval.value_of(&k)), (&*value_name, v)]);
     Ok(Value::list(eval.entries(&value)?.into_iter().map(item).collect()))
+}
+
+/// `{key: value}`; with `map`, dicts from a list.
+fn dict_kv(eval: &Eval, value: Value, args: Args) -> Run<Value> {
+    let [key] = args.bind(["key"])?;
+    let key = eval.required("key", key)?.key(eval)?;
+    Ok(Value::dict([(key, value)]))
 }
 
 fn items2dict(eval: &Eval, value: Value, args: Args) -> Run<Value> {

@@ -414,8 +414,8 @@ struct Slot {
     group: Option<i32>,
     /// Dropped with the slot, which tells the session that its channel is gone.
     gone: watch::Sender<()>,
-    /// Counts this session as open until it is dropped.
-    _open: OpenSession,
+    /// Counts this session as open; its process takes it over, and with that its end.
+    open: Option<OpenSession>,
 }
 
 struct OpenSession(Arc<AtomicUsize>);
@@ -476,7 +476,8 @@ impl Connection {
             .env("SHELL", &config.login_shell)
             .env("SSH_CLIENT", "127.0.0.1 0 22")
             .env("SSH_CONNECTION", "127.0.0.1 0 127.0.0.1 22");
-        let session = Running { shared: self.shared.clone(), handle, id, gone: slot.gone.subscribe() };
+        let (gone, open) = (slot.gone.subscribe(), slot.open.take());
+        let session = Running { shared: self.shared.clone(), handle, id, gone, _open: open };
         let noise = locked(&self.shared.faults.noise).clone();
         let pid = match &mut slot.terminal {
             Some(terminal) => {
@@ -577,7 +578,7 @@ impl Handler for Connection {
             terminal: None,
             group: None,
             gone: watch::Sender::new(()),
-            _open: OpenSession(self.open_sessions.clone()),
+            open: Some(OpenSession(self.open_sessions.clone())),
             channel: None,
         };
         let id = channel.id();
@@ -725,6 +726,7 @@ struct Running {
     handle: Handle,
     id: ChannelId,
     gone: watch::Receiver<()>,
+    _open: Option<OpenSession>,
 }
 
 impl Running {

@@ -1,0 +1,456 @@
+//! Every rotation on one staging VPS, as an operator types them: check mode, the run, the new
+//! credential really used and the old one refused, the run again, the way back, and the end of the
+//! grace period. And each safety rule, broken.
+
+#[path = "support/leak/mod.rs"]
+mod leak;
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use leak::sandbox::Sandbox;
+use serde_json::{Value, json};
+
+/// The operator's project, and all that was said to the operator.
+struct Operator {
+    vps: Sandbox,
+    project: PathBuf,
+    said: String,
+    secrets: Vec<String>,
+}
+
+struct Ended {
+    code: i32,
+    said: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn code(self, code: i32) -> Ended {
+        assert_eq!(self.code, code, "{}", self.said);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, text: &str) -> Ended {
+        assert!(self.said.contains(text), "{text:?} is missing in\n{}", self.said);
+        self
+    }
+
+    /// The tasks that said `changed`.
+    fn changed(&self) -> Vec<&str> {
+        let mut task = "";
+        let mut changed = Vec::new();
+        for line in self.said.lines() {
+            if let Some(name) = line.strip_prefix("TASK [") {
+                task = name.split(']').next().unwrap_or_default();
+            }
+            if line.starts_with("changed:") && changed.last() != Some(&task) {
+                changed.push(task);
+            }
+        }
+        changed
+    }
+}
+
+impl Operator {
+    fn new(vps: Sandbox) -> Operator {
+        let project = vps.project();
+        Operator { vps, project, said: String::new(), secrets: Vec::new() }
+    }
+
+    fn run(&mut self, line: &str) -> Ended {
+        let args = line.split_whitespace();
+        let ran = Command::new(env!("CARGO_BIN_EXE_seqn-play"))
+            .args(args)
+            .current_dir(&self.project)
+            .env("HOME", self.vps.operator().join("home"))
+            .env("TMPDIR", self.vps.operator().join("tmp"))
+            .env("NO_COLOR", "1")
+            .env("SEQN_AGE_IDENTITY", support::identity())
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+        self.said.push_str(&said);
+        Ended { code: ran.status.code().unwrap_or(-1), said }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        Path::new(self.vps.raised("project_dir")).join(path)
+    }
+
+    /// A variable of a `.env` file of the VPS; it must never be told.
+    fn env(&mut self, file: &str, key: &str) -> String {
+        let text = fs::read_to_string(self.file(file)).expect(file);
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect(key);
+        let value = line.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_string();
+        if value.len() > 20 && !value.starts_with("age1") {
+            self.secrets.push(value.clone());
+        }
+        value
+    }
+
+    fn api(&self, path: &str) -> String {
+        format!("{}{path}", self.vps.raised("api_url"))
+    }
+
+    fn authentik(&self, path: &str) -> String {
+        format!("{}{path}", self.vps.raised("authentik_url"))
+    }
+
+    /// Whether the token endpoint takes this client secret.
+    fn client_secret_is_taken(&self, secret: &str) -> bool {
+        let body = format!("grant_type=authorization_code&client_id=silver-auth&client_secret={secret}");
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let answer = http("POST", &self.authentik("/application/o/token/"), &form, &body);
+        match answer.json()["error"].as_str() {
+            Some("invalid_grant") => true,
+            Some("invalid_client") => false,
+            _ => panic!("{}", answer.text),
+        }
+    }
+
+    fn status(&self, url: &str, bearer: &str) -> u16 {
+        http("GET", url, &[("Authorization", &format!("Bearer {bearer}"))], "").status
+    }
+
+    /// The cookie of a new session.
+    fn sign_in(&self) -> String {
+        let (user, password) = (self.vps.raised("login_user"), self.vps.raised("login_password"));
+        let body = format!("user={}&password={password}", user.replace('@', "%40"));
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let answer = http("POST", &self.api("/login"), &form, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let cookie = answer.header("set-cookie").expect("a cookie");
+        cookie.split(';').next().unwrap_or_default().to_string()
+    }
+
+    fn is_signed_in(&self, cookie: &str) -> bool {
+        http("GET", &self.api("/v1/me"), &[("Cookie", cookie)], "").status == 200
+    }
+
+    /// A file of variables with a given value, as `seqn-play secret edit` would keep it.
+    fn given(&mut self, value: &str) -> String {
+        let path = self.project.join("given.yml");
+        fs::write(&path, format!("new_secret: {value}\n")).expect("a file");
+        self.secrets.push(value.to_string());
+        format!("-e @{}", path.display())
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
+        Some(line.split_once(':')?.1.trim())
+    }
+}
+
+/// One request over a connection of its own.
+fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let rest = url.strip_prefix("http://").expect("plain HTTP");
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut request = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let mut stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("{url}: {e}"));
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+    Answer { status, head: head.into(), text: text.into() }
+}
+
+#[test]
+fn every_rotation_of_the_runbook() {
+    let Some(staging) = leak::sandbox::staging() else { return };
+    let mut it = Operator::new(Sandbox::raise(&staging));
+    it.run("lint --strict playbooks roles").code(0);
+    session_secret(&mut it);
+    oidc_client_secret(&mut it);
+    authentik_api_token(&mut it);
+    project_secret(&mut it);
+    webhook_secrets(&mut it);
+    backup_key(&mut it);
+    looking_only(&mut it);
+    for secret in &it.secrets {
+        assert!(!it.said.contains(secret.as_str()), "a credential was told: {secret}");
+    }
+}
+
+const BACKUPS: [&str; 2] =
+    ["fresh_backup : Take a fresh local backup", "fresh_backup : Take a fresh offsite backup"];
+
+fn session_secret(it: &mut Operator) {
+    let old = it.env(".env", "SESSION_SECRET");
+    let before = it.sign_in();
+    let given = it.given("q7Vn2Xw9Lk4Tz8Rb3Mc6Yd1Hs5Gf0JpQaWeRtYu");
+
+    let closed = it.run(r#"rotate-session-secret.yml -i staging -e {"seqn_maintenance_windows":[]}"#);
+    closed.code(2).says("no window of seqn_maintenance_windows is open");
+    let silent = it.run(r#"rotate-session-secret.yml -i staging -e {"seqn_announce_command":[]}"#);
+    silent.code(2).says("Nobody would be told");
+    assert_eq!(it.env(".env", "SESSION_SECRET"), old);
+
+    let check = it.run(&format!("rotate-session-secret.yml -i staging --check {given}")).code(0);
+    assert!(
+        check.changed().contains(&"env_edit : Replace SESSION_SECRET with at least 32 random characters")
+    );
+    assert_eq!(it.env(".env", "SESSION_SECRET"), old);
+
+    it.run(&format!("rotate-session-secret.yml -i staging {given} -vvv --diff")).code(0);
+    assert_ne!(it.env(".env", "SESSION_SECRET"), old);
+    assert!(!it.is_signed_in(&before), "a session outlived its secret");
+    let after = it.sign_in();
+    assert!(it.is_signed_in(&after));
+    let note = newest_note(&it.project);
+    assert!(note.contains("sessions ended"), "the note doesn't say how many sessions ended:\n{note}");
+
+    let again = it.run(&format!("rotate-session-secret.yml -i staging {given}")).code(0);
+    assert_eq!(again.changed(), BACKUPS);
+    assert!(it.is_signed_in(&after));
+
+    let first = finished(it, "rotate-session-secret.yml", 1);
+    it.run(&format!("rollback {first}")).code(0);
+    assert_eq!(it.env(".env", "SESSION_SECRET"), old);
+    assert!(it.is_signed_in(&before) && !it.is_signed_in(&after));
+}
+
+fn oidc_client_secret(it: &mut Operator) {
+    let old = it.env(".env", "OIDC_CLIENT_SECRET");
+    let given = it.given("0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty2Ui1OpLkJhGfDsAz0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty");
+    let session = it.sign_in();
+    it.run("rotate-oidc-client-secret.yml -i staging --check").code(0).says("Rotate the client secret");
+    assert!(it.client_secret_is_taken(&old));
+
+    it.run(&format!("rotate-oidc-client-secret.yml -i staging {given} -vvv --diff")).code(0);
+    let new = it.env(".env", "OIDC_CLIENT_SECRET");
+    assert!(it.client_secret_is_taken(&new) && !it.client_secret_is_taken(&old));
+    assert!(it.is_signed_in(&session), "a session ended that should continue");
+
+    let again = it.run(&format!("rotate-oidc-client-secret.yml -i staging {given}")).code(0);
+    assert_eq!(again.changed(), BACKUPS);
+
+    let first = finished(it, "rotate-oidc-client-secret.yml", 1);
+    it.run(&format!("rollback {first}")).code(0).says("Give the provider its old client secret again");
+    assert_eq!(it.env(".env", "OIDC_CLIENT_SECRET"), old);
+    assert!(it.client_secret_is_taken(&old) && !it.client_secret_is_taken(&new));
+}
+
+fn authentik_api_token(it: &mut Operator) {
+    let me = it.authentik("/api/v3/core/users/me/");
+    let old = it.env(".env", "AUTHENTIK_API_TOKEN");
+    it.run("rotate-authentik-api-token.yml -i staging --check").code(0);
+    it.run("rotate-authentik-api-token.yml -i staging -vvv --diff").code(0);
+    let first = it.env(".env", "AUTHENTIK_API_TOKEN");
+    assert_eq!((it.status(&me, &first), it.status(&me, &old)), (200, 200), "both are valid until the end");
+    it.run("rollback last").code(0).says("Delete the replacement");
+    assert_eq!((it.status(&me, &first), it.status(&me, &old)), (403, 200));
+
+    it.run("rotate-authentik-api-token.yml -i staging").code(0);
+    let rotation = finished(it, "rotate-authentik-api-token.yml", 0);
+    let new = it.env(".env", "AUTHENTIK_API_TOKEN");
+    it.run("rotate-authentik-api-token.yml -i staging --tags finish -vvv").code(0);
+    assert_eq!((it.status(&me, &new), it.status(&me, &old)), (200, 403), "the old one is revoked");
+    // Going back would lock provisioning out.
+    it.run(&format!("rollback {rotation}")).code(1).says("A revoked token can't be given back");
+    it.run("rotate-authentik-api-token.yml -i staging --tags finish").code(2).says("Nothing is left");
+}
+
+fn project_secret(it: &mut Operator) {
+    let application = it.api("/v1/backend/application");
+    let store = "consumers/shop-backend/.env";
+    let old = it.env(store, "SEQN_SECRET_KEY");
+    it.run("rotate-project-secret.yml -i staging").code(2).says("Say which project");
+    it.run("rotate-project-secret.yml -i staging -e project=shop --check")
+        .code(0)
+        .says("can't be taken back");
+    assert_eq!(it.status(&application, &old), 200);
+
+    it.run("rotate-project-secret.yml -i staging -e project=shop -vvv --diff").code(0);
+    let new = it.env(store, "SEQN_SECRET_KEY");
+    assert_eq!((it.status(&application, &new), it.status(&application, &old)), (200, 401));
+    let other = fs::read_to_string(it.file("consumers/reports-backend/secret-key")).expect("the store");
+    assert_eq!(other.trim(), new);
+    for consumer in ["shop_backend_url", "reports_backend_url"] {
+        let url = format!("{}/application", it.vps.raised(consumer));
+        assert_eq!(http("GET", &url, &[], "").status, 200, "{consumer}");
+    }
+    assert!(newest_note(&it.project).contains("without a valid key for"));
+    it.run("rollback last").code(1).says("The old key died when the console made the new one");
+}
+
+fn webhook_secrets(it: &mut Operator) {
+    let store = "consumers/shop-webhooks/.env";
+    let old = it.env(store, "SEQN_WEBHOOK_SECRET");
+    let received = format!("{}/received", it.vps.raised("shop_webhooks_url"));
+    it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks -vvv --diff").code(0);
+    let new = it.env(store, "SEQN_WEBHOOK_SECRET_PENDING");
+    assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET"), old, "the old slot stays until the end");
+    let seen = http("GET", &received, &[], "").json();
+    assert_eq!((&seen["slots"], &seen["last"]["slot"]), (&json!(["current", "pending"]), &json!("pending")));
+    it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks").code(2).says("is taken");
+
+    it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks --tags finish -vvv").code(0);
+    assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET"), new);
+    assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET_PENDING"), "");
+    let seen = http("GET", &received, &[], "").json();
+    assert_eq!((&seen["slots"], &seen["last"]["slot"]), (&json!(["current"]), &json!("current")));
+
+    // One slot: no rotation without a window.
+    let single = "rotate-webhook-secret.yml -i staging -e receiver=legacy-webhooks";
+    it.run(&format!(r#"{single} -e {{"seqn_maintenance_windows":[]}}"#)).code(2).says("no window");
+    let before = fs::read_to_string(it.file("consumers/legacy-webhooks/webhook-secret")).expect("the store");
+    it.run(&format!("{single} -vvv")).code(0);
+    let after = fs::read_to_string(it.file("consumers/legacy-webhooks/webhook-secret")).expect("the store");
+    assert_ne!(before, after);
+    it.secrets.extend([before.trim().into(), after.trim().into()]);
+}
+
+fn backup_key(it: &mut Operator) {
+    let old = it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT");
+    let identity = it.vps.operator().join("new-identity.txt").display().to_string();
+    let made = it.run(&format!("secret keygen {identity}")).code(0);
+    let new = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
+    let rotate = format!("rotate-backup-key.yml -i staging -e new_identity_file={identity}");
+    it.run("rotate-backup-key.yml -i staging").code(2).says("Say where the new private key is");
+    it.run(&format!("{rotate} --check")).code(0);
+    it.run(&format!("{rotate} -vvv --diff")).code(0);
+    assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), format!("{old},{new}"));
+    let again = it.run(&rotate).code(0);
+    assert_eq!(again.changed(), ["fresh_backup : Run backup-offsite.sh"]);
+    let first = finished(it, "rotate-backup-key.yml", 1);
+    it.run(&format!("rollback {first}")).code(0);
+    assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
+
+    it.run(&rotate).code(0);
+    let finish = "rotate-backup-key.yml -i staging --tags finish";
+    it.run(finish).code(2).says("is not the new key");
+    let finish = format!("{finish} -e seqn_age_identity_file={identity}");
+    it.run(&finish).code(2).says("the old key must be kept until");
+    // Their retention is over, all but that of the last rotation's own.
+    let mut archives: Vec<PathBuf> = fs::read_dir(it.vps.raised("offsite_dir"))
+        .expect("archives")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    archives.sort();
+    archives.truncate(archives.len() - 2);
+    archives.iter().for_each(|archive| fs::remove_file(archive).expect("an archive"));
+    it.run(&finish).code(0).says("may be destroyed");
+    assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), new);
+
+    let vars = it.project.join("inventory/staging/host_vars/vps/zz.yml");
+    fs::write(vars, format!("seqn_age_identity_file: {identity}\n")).expect("a file");
+}
+
+fn looking_only(it: &mut Operator) {
+    let report = it.project.join("report.json");
+    let audit = format!("audit-credentials.yml -i staging -e report={}", report.display());
+    it.run(&audit).code(0);
+    let table: Value = serde_json::from_str(&fs::read_to_string(&report).expect("a report")).expect("JSON");
+    let rows = table["credentials"].as_array().expect("rows");
+    for name in
+        ["session_secret", "pk_live_", "sk_live_", "whsec_", "backup key", "database password of silver"]
+    {
+        assert!(
+            rows.iter().any(|row| row["credential"].as_str().is_some_and(|c| c.contains(name))),
+            "{name}"
+        );
+    }
+    it.run("preflight.yml -i staging").code(0);
+
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(it.file(".env"), open).expect("a mode");
+    it.run(&audit).code(2).says("others can read or write");
+    it.run("preflight.yml -i staging").code(2).says("Nobody but its owner can read .env");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(it.file(".env"), closed).expect("a mode");
+}
+
+/// The run of a playbook that many finished runs ago.
+fn finished(it: &mut Operator, playbook: &str, ago: usize) -> String {
+    let runs = it.run("runs").said;
+    let mut of = runs.lines().filter(|line| line.contains(playbook) && line.contains("finished"));
+    of.nth(ago).and_then(|line| line.split_whitespace().next()).expect("a run").to_string()
+}
+
+fn newest_note(project: &Path) -> String {
+    let runs = fs::read_dir(project.join(".seqn-play/runs")).expect("runs");
+    let newest = runs.flatten().map(|run| run.path().join("note.md")).max().expect("a run");
+    fs::read_to_string(newest).expect("a note")
+}
+
+const LOCAL: &str = "\
+[seqn]
+one ansible_connection=local
+two ansible_connection=local
+[seqn:vars]
+seqn_canary_watch=0
+seqn_backup_max_age=3600
+";
+
+fn rules(tasks: &str) -> support::Test {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("roles");
+    let test = support::Test::new().file("hosts", LOCAL).file("play.yml", tasks);
+    std::os::unix::fs::symlink(root, test.path().join("roles")).expect("a link");
+    test.args(&["play.yml", "-i", "hosts"])
+}
+
+#[test]
+fn a_high_blast_radius_needs_a_proven_backup() {
+    let play = |vars: &str| {
+        format!(
+            "- hosts: one\n  gather_facts: false\n  vars:\n    blast_radius: high\n{vars}  tasks:\n    - import_role: {{name: blast_radius}}\n"
+        )
+    };
+    rules(&play("")).run().code(2).says("no backup of this run");
+    let proof = |age: &str| {
+        play(&format!(
+            "    fresh_backup_proof: {{archives: [x.age], at: \"{{{{ now(utc=true).timestamp() | int - {age} }}}}\"}}\n"
+        ))
+    };
+    rules(&proof("4000")).run().code(2).says("no backup of this run");
+    rules(&proof("40")).run().success();
+}
+
+#[test]
+fn a_canary_that_falls_ill_stops_the_rotation() {
+    let play = |port: u16| {
+        format!(
+            "- hosts: seqn\n  gather_facts: false\n  serial: [1, '100%']\n  any_errors_fatal: true\n  vars:\n    seqn_health_checks:\n      - {{name: api, url: 'http://127.0.0.1:{port}/', status: 200}}\n  tasks:\n    - debug: {{msg: 'rotated on {{{{ inventory_hostname }}}}'}}\n    - import_role: {{name: canary_gate}}\n"
+        )
+    };
+    let ill = rules(&play(1)).run().code(2).says("api did not stay well");
+    ill.says("rotated on one").never_says("rotated on two");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("a request");
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).expect("a request");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .expect("an answer");
+    });
+    rules(&play(port)).run().success().says("rotated on two");
+    answering.join().expect("it was asked");
+}
