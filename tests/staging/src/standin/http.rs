@@ -270,12 +270,12 @@ fn read(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         return Ok(None);
     };
     request.body = body;
-    Ok(Some(request))
+    Ok(Some(*request))
 }
 
 enum Head {
     /// With the length of the head, and that of the body.
-    Whole(Request, usize, usize),
+    Whole(Box<Request>, usize, usize),
     Partial,
     Bad,
 }
@@ -292,14 +292,14 @@ fn head_of(bytes: &[u8]) -> Head {
         return Head::Bad;
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut request = Request {
+    let mut request = Box::new(Request {
         method: if method == "HEAD" { "GET" } else { method }.to_owned(),
         target: target.to_owned(),
         path: path.to_owned(),
         query: pairs(query),
         is_head: method == "HEAD",
         ..Request::default()
-    };
+    });
     for header in parsed.headers {
         let value = String::from_utf8_lossy(header.value).into_owned();
         request.headers.insert(header.name.to_ascii_lowercase(), value);
