@@ -37,7 +37,9 @@ pub fn learn(
         }
     }
     for outcome in history.outcomes.values() {
-        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else { continue };
+        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else {
+            continue;
+        };
         let remembered: Remembered = seal.unseal(sealed).map_err(wrong)?;
         // Sentences made of secrets (`fail`, `debug`) are not secrets themselves: another run says
         // the same without any.
