@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -462,12 +462,10 @@ fn service(up: PathBuf) -> u16 {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             // A request is read to its end, or closing the connection would reset it.
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                match stream.by_ref().take(1).read_to_end(&mut request) {
-                    Ok(1) => {}
-                    _ => break,
-                }
+            let mut reader = std::io::BufReader::new(&stream);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
             }
             let status = if up.exists() { "200 OK" } else { "503 Service Unavailable" };
             write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();

@@ -126,7 +126,7 @@ impl Rehearse {
             true => StageName::ALL.to_vec(),
             false => with_needed(&self.only),
         };
-        let endpoints = endpoints(&session)?;
+        let endpoints = endpoints(&session, outputs)?;
         let reason = format!("rehearsal {id}");
         let rehearsal = Rehearsal {
             format: FORMAT,

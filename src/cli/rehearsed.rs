@@ -78,10 +78,11 @@ fn unusable(name: &str, why: &str) -> Diagnostics {
 ///
 /// # Errors
 /// It isn't what it must be.
-pub fn endpoints(session: &Session) -> Result<Vec<Endpoint>, Diagnostics> {
+pub fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, Diagnostics> {
     const NAME: &str = "seqn_probe_endpoints";
     let mut all: Vec<Endpoint> = Vec::new();
     for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
+        outputs.redactor.register_args(&value);
         let Some(list) = value.as_list() else { return Err(unusable(NAME, "it isn't a list")) };
         for one in list {
             let endpoint: Endpoint = args::from_val(one).map_err(|e| unusable(NAME, &e.message))?;

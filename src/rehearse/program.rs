@@ -127,6 +127,18 @@ fn failure(event: &Value) -> Option<String> {
     }
 }
 
+/// A run that nobody waits for any more stops as at Ctrl-C.
+fn interrupted_with_us(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec it makes one system call.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
+    }
+}
+
 impl Program {
     fn args(&self, place: &Place, doing: &Doing<'_>) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
@@ -191,6 +203,7 @@ impl Program {
         if let Some(fault) = fault {
             command.env(FAULT, fault).env(STRUCK, &mark);
         }
+        interrupted_with_us(&mut command);
         let (began, begun) = (Instant::now(), chrono::Local::now());
         let mut child = command.spawn().map_err(wrong)?;
         let stdout = child.stdout.take().ok_or_else(|| format!("{name}: no output"))?;

@@ -18,7 +18,7 @@ fn rehearsal(tasks: &str) -> Scenario {
     .file("staging.yml", "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true}}}\n")
     .file("play.yml", &format!("- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}"))
     .vault_vars("password: SECRET\n")
-    .as_it_is()
+    .unvaried()
     .always_hidden()
 }
 

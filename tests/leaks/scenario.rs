@@ -78,11 +78,11 @@ impl Scenario {
 
     /// By another of the program's names, as it is and not in several ways.
     pub fn called(self, name: &'static str) -> Scenario {
-        Scenario { called: Some(name), ..self.as_it_is() }
+        Scenario { called: Some(name), ..self.unvaried() }
     }
 
     /// With no flags but its own.
-    pub fn as_it_is(self) -> Scenario {
+    pub fn unvaried(self) -> Scenario {
         Scenario { ways: vec![Vec::new()], ..self }
     }
 
