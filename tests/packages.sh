@@ -17,6 +17,8 @@ need script bsdutils
 need age age
 need gpg gpg
 need python3 python3
+# Its own module for environments that pip installs into.
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || lacking="$lacking python3-venv"
 need ansible-vault ansible-core
 need psql postgresql-client
 if ! command -v postgres >/dev/null 2>&1; then

@@ -6,6 +6,7 @@
 #![cfg(feature = "vps")]
 
 pub mod docker;
+pub mod fleet;
 mod place;
 mod ports;
 pub mod project;
@@ -17,10 +18,10 @@ pub mod system;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-pub use place::Place;
+pub use place::{Place, cache_dir};
 pub use raised::{Kind, Raised, Seqn};
 
 use crate::project::Project;
@@ -95,6 +96,22 @@ fn seed(raised: &Raised, project: &Project, secrets: &Secrets) -> Result<()> {
             .with_context(|| format!("{what} cannot be set up"))?;
     }
     Ok(())
+}
+
+/// Tells a service to misbehave by these rules of `CONTRACTS.md`, or with none to behave again.
+pub fn misbehave(place: &Place, service: &str, rules: &[String]) -> Result<()> {
+    let raised = Raised::load(place)?;
+    if !project::MISBEHAVING.contains(&service) {
+        bail!("no such service: {service}; there are {}", project::MISBEHAVING.join(", "));
+    }
+    let file = raised.project_dir.join("faults").join(service);
+    match rules {
+        [] if file.exists() => {
+            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        [] => Ok(()),
+        rules => place::write_file(&file, (rules.join("\n") + "\n").as_bytes(), 0o644),
+    }
 }
 
 /// Removes everything that `up` made in `place`; does nothing where nothing is left.

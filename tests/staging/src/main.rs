@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use staging::{KindChoice, Place, Raised};
+use staging::{KindChoice, Place, Raised, fleet};
 
 /// The disposable staging VPS: sshd, Docker Compose, two Postgres servers, age and gpg.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ enum Command {
         dir: PathBuf,
         #[arg(long, value_enum, default_value_t = KindChoice::Auto)]
         kind: KindChoice,
+        /// Raise so many, in DIR/vps1 and so on, and write DIR/inventory; one JSON line for each
+        #[arg(long, value_name = "N")]
+        fleet: Option<usize>,
     },
     /// Remove everything that `up` made there, also after an `up` that was killed
     Down {
@@ -40,6 +43,28 @@ enum Command {
         what: Sshd,
         #[arg(long)]
         dir: PathBuf,
+    },
+    /// Tell a service to misbehave (CONTRACTS.md says how); without rules, to behave again
+    Misbehave {
+        #[arg(long)]
+        dir: PathBuf,
+        service: String,
+        #[arg(value_name = "RULE")]
+        rules: Vec<String>,
+    },
+    /// Keep the state of a sandbox under a name
+    Snapshot {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Bring a sandbox back to a state that was kept, whatever became of it since
+    Restore {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long, default_value = "default")]
+        name: String,
     },
     /// Print the path of Compose v2, which is fetched from Debian where it is not there yet
     Compose,
@@ -72,13 +97,30 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Up { dir, kind } => print(&staging::up(&Place::new(&dir)?, kind)?),
-        Command::Down { dir } => staging::down(&Place::new(&dir)?),
-        Command::Info { dir } => print(&Raised::load(&Place::new(&dir)?)?),
+        Command::Up { dir, kind, fleet: Some(count) } => {
+            fleet::up(&dir, kind, count)?.iter().try_for_each(print)
+        }
+        Command::Up { dir, kind, fleet: None } => {
+            fleet::down(&dir)?;
+            print(&staging::up(&Place::new(&dir)?, kind)?)
+        }
+        Command::Down { dir } => match fleet::places(&dir)? {
+            Some(_) => fleet::down(&dir),
+            None => staging::down(&Place::new(&dir)?),
+        },
+        Command::Info { dir } => match fleet::places(&dir)? {
+            Some(places) => places.iter().try_for_each(|place| print(&Raised::load(place)?)),
+            None => print(&Raised::load(&Place::new(&dir)?)?),
+        },
+        Command::Misbehave { dir, service, rules } => {
+            staging::misbehave(&Place::new(&dir)?, &service, &rules)
+        }
         Command::Sshd { what, dir } => match what {
             Sshd::Kill => staging::sandbox::sshd::kill(&Place::new(&dir)?),
             Sshd::Start => staging::sandbox::sshd::start(&Place::new(&dir)?),
         },
+        Command::Snapshot { dir, name } => staging::sandbox::snapshot::take(&Place::new(&dir)?, &name),
+        Command::Restore { dir, name } => staging::sandbox::snapshot::restore(&Place::new(&dir)?, &name),
         Command::Compose => {
             writeln!(io::stdout(), "{}", staging::docker::compose()?.file.display())?;
             Ok(())

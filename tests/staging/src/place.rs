@@ -82,6 +82,11 @@ impl Place {
         self.disk().join("silver-auth")
     }
 
+    /// States of a sandbox that were kept.
+    pub fn snapshots(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
     fn kind_file(&self) -> PathBuf {
         self.dir.join("kind")
     }
@@ -133,7 +138,7 @@ impl Place {
         for file in [self.raised_json(), self.raised_yml()] {
             gone(fs::remove_file(&file), &file)?;
         }
-        for dir in [self.operator(), self.machine(), self.disk()] {
+        for dir in [self.operator(), self.machine(), self.disk(), self.snapshots()] {
             gone(fs::remove_dir_all(&dir), &dir)?;
         }
         gone(fs::remove_file(self.kind_file()), &self.kind_file())?;

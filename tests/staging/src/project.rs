@@ -16,6 +16,17 @@ const BACKUP_PRUNE: &str = include_str!("../files/project/backup-prune.sh");
 
 pub const LOGIN_USER: &str = "canary@staging.invalid";
 
+/// The services that can be told to.
+pub const MISBEHAVING: [&str; 7] = [
+    "silver-auth-api",
+    "authentik-server",
+    "authentik-worker",
+    "shop-backend",
+    "reports-backend",
+    "shop-webhooks",
+    "legacy-webhooks",
+];
+
 /// What differs between one VPS and the next, beside its secrets.
 #[derive(Debug, Clone)]
 pub struct Project {

@@ -7,8 +7,10 @@
 pub mod client;
 pub mod docker;
 pub mod machine;
+pub(crate) mod mirror;
 pub mod postgres;
 pub mod process;
+pub mod snapshot;
 mod ssh;
 pub mod sshd;
 pub mod sudo;

@@ -123,7 +123,7 @@ pub struct Starting {
 
 impl Starting {
     /// Waits until it serves, and gives what it said after `ok`.
-    pub fn ready(mut self) -> Result<String> {
+    pub fn ready(&mut self) -> Result<String> {
         let mut said = String::new();
         if let Some(mut stdout) = self.child.stdout.take() {
             stdout.read_to_string(&mut said)?;

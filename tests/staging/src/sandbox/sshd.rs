@@ -107,15 +107,19 @@ pub fn kill(place: &Place) -> Result<()> {
 
 /// Starts it again as it was, where it doesn't run.
 pub fn start(place: &Place) -> Result<()> {
-    let machine = Machine::load(&place.machine())?;
+    start_held(place, &Machine::load(&place.machine())?)
+}
+
+/// The same for whoever knows the machine already.
+pub(super) fn start_held(place: &Place, machine: &Machine) -> Result<()> {
     if daemons(place).is_empty() {
-        start_daemon_of(&machine)?;
+        start_daemon_of(machine)?;
     }
     Ok(())
 }
 
 /// What its sessions started carries the mark too.
-fn daemons(place: &Place) -> Vec<Process> {
+pub(super) fn daemons(place: &Place) -> Vec<Process> {
     let is_daemon = |process: &Process| {
         let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(COMMAND.as_bytes())

@@ -856,7 +856,7 @@ impl<'a> Up<'a> {
                     None => compose.say(&shown, "Started"),
                 }
             }
-            for (container, start) in starting {
+            for (container, mut start) in starting {
                 let ready = start.ready();
                 ready.map_err(|error| {
                     anyhow::anyhow!("Error response from daemon: {}: {error:#}", container.name)

@@ -25,7 +25,7 @@ use crate::sandbox::process::{MARK, Process, tell_starter};
 
 /// Until it was healthy once, a service is asked this often, so that tests needn't wait for a
 /// whole interval. Failures count at the pace of the interval only.
-const EAGER: Duration = Duration::from_millis(100);
+const EAGER: Duration = Duration::from_millis(50);
 
 /// Runs until the container has stopped.
 pub fn run(machine: Machine, id: &str) -> Result<()> {

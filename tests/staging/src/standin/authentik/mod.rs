@@ -66,9 +66,11 @@ pub fn run_server() -> Result<(), String> {
     let server: &'static Server =
         Box::leak(Box::new(Server { database: database("authentik-server")?, migrated: OnceLock::new() }));
     thread::spawn(|| {
+        let mut pause = Duration::from_millis(50);
         while let Err(error) = server.migrate() {
             log(&format!("migration: {error}"));
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
         let _ = server.migrated.set(());
         log("migration: done");

@@ -91,9 +91,11 @@ pub fn run() -> Result<(), String> {
         migrated: OnceLock::new(),
     }));
     thread::spawn(move || {
+        let mut pause = Duration::from_millis(50);
         while let Err(error) = migrate(&migration, &seed) {
             log(&format!("migration: {error}"));
-            thread::sleep(Duration::from_secs(1));
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
         let _ = silver.migrated.set(());
         log("migration: done");
