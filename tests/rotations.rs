@@ -64,6 +64,11 @@ impl Operator {
     }
 
     fn run(&mut self, line: &str) -> Ended {
+        self.run_until(line, "")
+    }
+
+    /// Killed at a place of a Step (`5:after-effect:kill`), unless it is empty.
+    fn run_until(&mut self, line: &str, fault: &str) -> Ended {
         let args = line.split_whitespace();
         let ran = Command::new(env!("CARGO_BIN_EXE_seqn-play"))
             .args(args)
@@ -72,6 +77,7 @@ impl Operator {
             .env("TMPDIR", self.vps.operator().join("tmp"))
             .env("NO_COLOR", "1")
             .env("SEQN_AGE_IDENTITY", support::identity())
+            .envs((!fault.is_empty()).then_some(("SEQN_PLAY_FAULT", fault)))
             .stdin(Stdio::null())
             .output()
             .expect("it runs");
@@ -296,6 +302,20 @@ fn project_secret(it: &mut Operator) {
     }
     assert!(newest_note(&it.project).contains("without a valid key for"));
     it.run("rollback last").code(1).says("The old key died when the console made the new one");
+
+    // Killed when the console has made the key and its answer isn't kept yet: the key is lost.
+    let made = step_of(&it.project, "/secret/rotate");
+    let rotate = "rotate-project-secret.yml -i staging -e project=shop";
+    it.run_until(rotate, &format!("{made}:after-effect:kill")).code(-1);
+    assert_eq!((it.env(store, "SEQN_SECRET_KEY"), it.status(&application, &new)), (new.clone(), 401));
+    it.run("resume last").code(0);
+    let once_more = it.env(store, "SEQN_SECRET_KEY");
+    assert_eq!(it.status(&application, &once_more), 200);
+    // Killed when it is kept: resume uses it.
+    it.run_until(rotate, &format!("{made}:after-record:kill")).code(-1);
+    it.run("resume last").code(0);
+    let kept = it.env(store, "SEQN_SECRET_KEY");
+    assert_eq!((it.status(&application, &kept), it.status(&application, &once_more)), (200, 401));
 }
 
 fn webhook_secrets(it: &mut Operator) {
@@ -391,6 +411,16 @@ fn finished(it: &mut Operator, playbook: &str, ago: usize) -> String {
     let runs = it.run("runs").said;
     let mut of = runs.lines().filter(|line| line.contains(playbook) && line.contains("finished"));
     of.nth(ago).and_then(|line| line.split_whitespace().next()).expect("a run").to_string()
+}
+
+/// The number of the first Step of the newest run whose label ends so.
+fn step_of(project: &Path, label: &str) -> usize {
+    let runs = fs::read_dir(project.join(".seqn-play/runs")).expect("runs");
+    let newest = runs.flatten().map(|run| run.path().join("journal")).max().expect("a run");
+    let journal = fs::read_to_string(newest).expect("a journal");
+    let mut intents = journal.lines().filter(|line| line.contains(r#""record":{"intent""#));
+    let wanted = format!("{label}\"");
+    1 + intents.position(|intent| intent.contains(&wanted)).expect("the Step")
 }
 
 fn newest_note(project: &Path) -> String {

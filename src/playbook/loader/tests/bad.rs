@@ -167,7 +167,10 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "error[wrong-type]: `probe` is a shell command that succeeds where the effect happened, or `false` where doing it again does no harm\n  --> site.yml:4:14\n",
         ),
         ("- ping:\n  again: yes", "error[wrong-type]: `again` can only be `ok`\n  --> site.yml:4:10\n"),
-        ("- ping:\n  one_way: yes", "error[wrong-type]: `one_way` can only be `ok`\n  --> site.yml:4:16\n"),
+        (
+            "- ping:\n  one_way: yes",
+            "error[wrong-type]: `one_way` is `ok` where nobody would want it back, or a sentence that says why only forward is left\n  --> site.yml:4:16\n",
+        ),
         (
             "- debug:\n    msg: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      bad",
             "error[vault]: this can't be decrypted: the vault password is wrong\n  --> site.yml:5:11\n",

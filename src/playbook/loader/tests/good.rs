@@ -397,3 +397,12 @@ fn mutations_never_panic() {
         project.load();
     }
 }
+
+#[test]
+fn a_task_says_what_is_secret_and_why_only_forward_is_left() {
+    let all = tasks("- ping:\n  one_way: The old one is dead.\n  secrets: [key, cookies]\n");
+    let task = task(&all[0]);
+    assert_eq!(task.only_forward(), Some("The old one is dead."));
+    assert!(!task.accepts_one_way());
+    assert_eq!(task.secrets.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["key", "cookies"]);
+}
