@@ -109,9 +109,12 @@ must rotate-db-password.yml -i staging -e database=silver
 
 step "Killed in the middle: the database has the new password, .env the old one"
 before=$(state)
+newest() { printf '%s\n' "$SEQN_PLAY_RUN_DIR"/[0-9]* | sort | tail -n 1; }
+earlier=$(newest)
+# Only of the run that begins now.
+journal() { [ "$(newest)" != "$earlier" ] && cat "$(newest)/journal"; }
 "$play" rotate-db-password.yml -i staging -e database=silver --project "$project" >"$logs/last" 2>&1 &
 rotation=$!
-journal() { cat "$(printf '%s\n' "$SEQN_PLAY_RUN_DIR"/[0-9]* | sort | tail -n 1)/journal"; }
 until journal 2>/dev/null | grep -q '"label":"change the role silver"' || ! kill -0 $rotation; do :; done
 until journal | grep -q '"done":.*database_password.*rotate/0/block/1@' || ! kill -0 $rotation; do :; done
 kill -KILL $rotation || fail "the rotation ended before it could be killed"
