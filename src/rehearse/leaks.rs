@@ -83,7 +83,7 @@ impl Searched {
                     let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
                     let mut entries: Vec<PathBuf> = entries.map(|e| e.path()).collect();
                     entries.sort();
-                    left.extend(entries);
+                    left.extend(entries.into_iter().rev());
                 }
                 Ok(about) if about.is_file() => match std::fs::read(&path) {
                     Ok(bytes) => self.look(&path.display().to_string(), &bytes, redactor),
