@@ -166,16 +166,10 @@ fn mistakes_in_tasks_are_shown_with_their_place() {
             "- ping:\n  probe: [{ping: }]",
             "error[wrong-type]: `probe` is a shell command that succeeds where the effect happened, or `false` where doing it again does no harm\n  --> site.yml:4:14\n",
         ),
-        ("- ping:
-  again: yes", "error[wrong-type]: `again` can only be `ok`
-  --> site.yml:4:14
-"),
+        ("- ping:\n  again: yes", "error[wrong-type]: `again` can only be `ok`\n  --> site.yml:4:14\n"),
         (
-            "- ping:
-  one_way: yes",
-            "error[wrong-type]: `one_way` is `ok` where nobody would want it back, or a sentence that says why only forward is left
-  --> site.yml:4:16
-",
+            "- ping:\n  one_way: yes",
+            "error[wrong-type]: `one_way` is `ok` where nobody would want it back, or a sentence that says why only forward is left\n  --> site.yml:4:16\n",
         ),
         (
             "- debug:\n    msg: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      bad",
