@@ -457,3 +457,36 @@ fn a_broken_vars_file_stops_the_play() {
     assert_ne!(ran.code, 0, "{}", ran.stdout);
     ran.says("broken.yml:").lacks("done");
 }
+
+#[test]
+fn what_only_an_author_can_take_back_is_refused_in_a_transaction() {
+    for (task, why) in [
+        ("command: x", "nobody but its author knows"),
+        ("apt: {name: x}", "scripts of a package"),
+        ("user: {name: x, state: absent}", "an account that was removed"),
+        ("uri: {url: 'http://127.0.0.1:1', method: POST}", "what a server did"),
+        ("community.postgresql.postgresql_query: {query: DELETE FROM t}", "what SQL did"),
+        ("community.postgresql.postgresql_user: {name: x, state: absent}", "a dropped role"),
+        (
+            "community.docker.docker_compose_v2: {project_src: /x, state: absent, remove_volumes: true}",
+            "volumes",
+        ),
+    ] {
+        let block = |more: &str| format!("- transaction: true\n  block:\n    - {task}\n{more}");
+        Test::new()
+            .tasks(&block(""))
+            .run()
+            .code(1)
+            .says("error[irreversible]")
+            .says(why)
+            .says("play.yml:7:11");
+        for answer in ["one_way: ok", "changed_when: false", "undo: [{debug: }]"] {
+            let answered = block(&format!("      {answer}\n"));
+            Test::new().tasks(&answered).args(&["play.yml", "--syntax-check"]).run().success();
+        }
+    }
+    for task in ["uri: {url: 'http://127.0.0.1:1'}", "user: {name: x}", "apt: {update_cache: true}"] {
+        let block = format!("- transaction: true\n  block:\n    - {task}\n");
+        Test::new().tasks(&block).args(&["play.yml", "--syntax-check"]).run().success();
+    }
+}

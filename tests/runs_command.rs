@@ -321,3 +321,23 @@ fn many_programs_at_once_write_one_trail() {
     }
     same(&told(&test, &run(&test, &["runs", "verify"])), "Whole: 16 lines of the audit trail, 8 journals.");
 }
+
+#[test]
+fn who_it_was_is_told_by_git_the_login_and_the_key_in_that_order() {
+    let test = project().file(".ssh/id_ed25519.pub", "ssh-ed25519 AAAAC3 cara@laptop\n");
+    let by = |environment: &[(&str, &str)], git: bool| {
+        let mut command = test.command();
+        command.arg("play.yml").env_remove("USER").env_remove("LOGNAME");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").envs(environment.iter().copied());
+        std::fs::write(test.path().join(".gitconfig"), if git { "[user]\nname = Ann A\n" } else { "" })
+            .unwrap();
+        let output = command.output().expect("the program runs");
+        assert!(output.status.success(), "{}", told(&test, &output));
+        let (_, journal) = test.journal();
+        let begun: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+        begun["record"]["begun"]["by"].as_str().unwrap().to_string()
+    };
+    assert!(by(&[("USER", "bob")], true).starts_with("Ann A (bob@"));
+    assert!(by(&[("USER", "bob")], false).starts_with("bob (bob@"));
+    assert!(by(&[], false).starts_with("cara@laptop (cara@laptop@"));
+}

@@ -81,13 +81,23 @@ impl RunFlags {
 
     fn actor_and_machine(&self) -> (String, String) {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let login = env("USER").or_else(|| env("LOGNAME")).unwrap_or_else(|| {
+        let login = env("USER").or_else(|| env("LOGNAME")).or_else(ssh_key_comment).unwrap_or_else(|| {
             // SAFETY: geteuid has no preconditions and can't fail.
             format!("uid {}", unsafe { libc::geteuid() })
         });
         let from = format!("{login}@{}", host.trim());
         (self.actor.clone().or_else(git_user).unwrap_or(login), from)
     }
+}
+
+/// Whose key it is, where nothing else says who somebody is (a service, a container).
+fn ssh_key_comment() -> Option<String> {
+    let folder = PathBuf::from(env("HOME")?).join(".ssh");
+    ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"].iter().find_map(|name| {
+        let key = std::fs::read_to_string(folder.join(name)).ok()?;
+        let comment = key.trim().splitn(3, ' ').nth(2)?;
+        Some(comment.chars().filter(|c| !c.is_control()).collect::<String>()).filter(|c| !c.is_empty())
+    })
 }
 
 fn git_user() -> Option<String> {
@@ -146,7 +156,7 @@ pub struct New<'a> {
 pub fn begin(new: &New<'_>, outputs: &Outputs) -> Result<Open, Diagnostics> {
     let wrong = |e: Error| setup::problem("run", &e);
     let store = new.flags.store(new.cwd);
-    if let Some(other) = store.all().iter().find(|other| stands_in_the_way(other, new)) {
+    if let Some(other) = store.unsettled(&new.playbooks).iter().find(|other| stands_in_the_way(other, new)) {
         return Err(wrong(blocked_by(other)));
     }
     let recipients = recipients_for(new.cwd, new.identities, outputs).map_err(wrong)?;
@@ -238,9 +248,8 @@ pub fn seal_of(run: &Stored, identities: &Identities) -> Result<Seal, Error> {
 }
 
 fn stands_in_the_way(other: &Stored, new: &New<'_>) -> bool {
-    let same_playbook = other.history.begun.as_ref().is_some_and(|b| b.playbooks == new.playbooks);
     let same_hosts = other.history.hosts.iter().any(|h| new.hosts.contains(h));
-    same_playbook && same_hosts && (other.alive || other.history.is_open())
+    same_hosts && (other.alive || other.history.is_open())
 }
 
 fn blocked_by(other: &Stored) -> Error {

@@ -20,26 +20,20 @@ pub struct Registries {
 /// Modules whose free-form text is a command line.
 const COMMANDS: [&str; 4] = ["command", "shell", "raw", "script"];
 
-/// Why nothing that a module does can ever be undone by the engine.
-pub fn irreversible(name: &str) -> Option<&'static str> {
-    let module = registry::find(name)?;
-    COMMANDS.contains(&module.name).then_some("nobody but its author knows what a command changes")
+/// Why the engine can't ever undo what a module does with these arguments.
+pub fn irreversible(module: &str, args: &Val) -> Option<&'static str> {
+    (registry::find(module)?.one_way)(args)
 }
 
 impl Language for Registries {
     fn module(&self, name: &str) -> Option<ModuleInfo> {
         if matches!(name.strip_prefix("ansible.builtin.").unwrap_or(name), "meta" | "ansible.legacy.meta") {
-            return Some(ModuleInfo {
-                canonical: "ansible.builtin.meta".into(),
-                free_form: FreeForm::Words,
-                irreversible: None,
-            });
+            return Some(ModuleInfo { canonical: "ansible.builtin.meta".into(), free_form: FreeForm::Words });
         }
         if let Some(control) = control::find(name) {
             return Some(ModuleInfo {
                 canonical: format!("ansible.builtin.{}", control.name()),
                 free_form: if control.free_form() { FreeForm::Words } else { FreeForm::No },
-                irreversible: None,
             });
         }
         let module = registry::find(name)?;
@@ -48,11 +42,7 @@ impl Language for Registries {
             Some(_) => FreeForm::Words,
             None => FreeForm::No,
         };
-        Some(ModuleInfo {
-            canonical: format!("{}.{}", module.collection, module.name),
-            free_form,
-            irreversible: irreversible(name).map(String::from),
-        })
+        Some(ModuleInfo { canonical: format!("{}.{}", module.collection, module.name), free_form })
     }
 
     fn module_names(&self) -> Vec<String> {
@@ -72,6 +62,10 @@ impl Language for Registries {
         let known = (entry.known_args)();
         unknown_argument(args, entry.name, known)?;
         (entry.check_literals)(args)
+    }
+
+    fn irreversible(&self, module: &str, args: &Val) -> Option<String> {
+        irreversible(module, args).map(String::from)
     }
 
     fn check_template(&self, text: &Text) -> Option<Diagnostic> {

@@ -80,6 +80,13 @@ impl Module for Apt {
     type Args = Args;
     const NAME: &'static str = "apt";
 
+    fn one_way(args: &Val) -> Option<&'static str> {
+        ["name", "pkg", "package", "autoremove"]
+            .iter()
+            .any(|name| args.get(name).is_some())
+            .then_some(ONE_WAY)
+    }
+
     fn validate(args: &Args) -> Result<(), String> {
         let asks = !args.name.is_empty()
             || args.autoremove
@@ -123,6 +130,10 @@ impl Module for Apt {
 impl Module for Package {
     type Args = PackageArgs;
     const NAME: &'static str = "package";
+
+    fn one_way(_: &Val) -> Option<&'static str> {
+        Some(ONE_WAY)
+    }
 
     fn validate(args: &PackageArgs) -> Result<(), String> {
         match args.manager.rsplit('.').next() {

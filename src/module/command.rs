@@ -44,10 +44,17 @@ fn yes() -> bool {
     true
 }
 
+/// Why a command is one-way.
+pub const ANYTHING: &str = "nobody but its author knows what a command changes";
+
 impl Module for RunCommand {
     type Args = Args;
     const NAME: &'static str = "command";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
+
+    fn one_way(_: &Val) -> Option<&'static str> {
+        Some(ANYTHING)
+    }
 
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let raw = args._raw_params.filter(|t| !t.trim().is_empty());

@@ -35,10 +35,16 @@ const WORK: Duration = Duration::from_secs(3600);
 
 pub struct DockerComposeV2;
 
+const VOLUMES: &str = "the volumes are gone; their data comes back only from a backup";
+
 impl Module for DockerComposeV2 {
     type Args = Args;
     const NAME: &'static str = "docker_compose_v2";
     const COLLECTION: &'static str = "community.docker";
+
+    fn one_way(args: &Val) -> Option<&'static str> {
+        (args.get("remove_volumes")?.as_bool()?).then_some(VOLUMES)
+    }
 
     fn validate(args: &Args) -> Result<(), String> {
         if args.definition.is_some() {
@@ -419,7 +425,7 @@ impl Project {
         let effect = Effect::Run(self.compose(&words, self.limit()));
         let label = format!("docker compose down {}", self.named());
         let step = if self.args.remove_volumes {
-            Step::one_way(label, effect, "the volumes are gone; their data comes back only from a backup")
+            Step::one_way(label, effect, VOLUMES)
         } else {
             let services: BTreeSet<String> = before.iter().map(|c| c.service.clone()).collect();
             let up = ["up", "--detach", "--no-deps", "--"].map(String::from).into_iter().chain(services);

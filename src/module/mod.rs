@@ -87,6 +87,12 @@ pub trait Module: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Why nothing but the task's author could take back what these arguments do, whatever is found
+    /// on the host; templates may stand in them.
+    fn one_way(_args: &Val) -> Option<&'static str> {
+        None
+    }
+
     /// Looks at the host and says what would bring it to the wanted state. Writes nothing.
     fn plan(args: Self::Args, cx: &PlanCx<'_>) -> impl Future<Output = Result<Plan, Failure>> + Send;
 }
@@ -103,6 +109,8 @@ pub struct Entry {
     pub known_args: fn() -> &'static [&'static str],
     /// Checks what is literal; templates fit anything.
     pub check_literals: fn(&Val) -> Result<(), ArgError>,
+    /// See [`Module::one_way`].
+    pub one_way: fn(&Val) -> Option<&'static str>,
     pub plan: for<'a> fn(&'a Val, &'a PlanCx<'a>) -> PlanFuture<'a>,
     pub schema: fn() -> schemars::Schema,
 }
@@ -116,6 +124,7 @@ pub const fn entry<M: Module>() -> Entry {
         secret_args: M::SECRET_ARGS,
         known_args: args::known_names::<M::Args>,
         check_literals: check_literals::<M>,
+        one_way: M::one_way,
         plan: plan::<M>,
         schema: schemars::schema_for_args::<M>,
     }

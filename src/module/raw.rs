@@ -25,6 +25,10 @@ impl Module for Raw {
     const NAME: &'static str = "raw";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
 
+    fn one_way(_: &Val) -> Option<&'static str> {
+        Some(super::command::ANYTHING)
+    }
+
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let executable = args.executable.unwrap_or_else(|| "/bin/sh".into());
         let command = Command::new(Program::Shell { script: args._raw_params, executable });

@@ -46,6 +46,10 @@ impl Module for Script {
     const NAME: &'static str = "script";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
 
+    fn one_way(_: &Val) -> Option<&'static str> {
+        Some(super::command::ANYTHING)
+    }
+
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let raw = args._raw_params.trim();
         let words = split(raw).map_err(Failure::new)?;

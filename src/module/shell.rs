@@ -50,6 +50,10 @@ impl Module for RunShell {
     const NAME: &'static str = "shell";
     const FREE_FORM: Option<&'static str> = Some("_raw_params");
 
+    fn one_way(_: &Val) -> Option<&'static str> {
+        Some(super::command::ANYTHING)
+    }
+
     fn validate(args: &Args) -> Result<(), String> {
         match args.expand_argument_vars {
             Some(_) => Err("Unsupported parameters for (shell) module: expand_argument_vars".into()),

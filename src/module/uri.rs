@@ -154,10 +154,22 @@ fn agent() -> String {
     "ansible-httpget".into()
 }
 
+const ACTED: &str = "what a server did for a request cannot be undone by itself; give the task `undo:`";
+
+fn only_looks(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS"].iter().any(|known| known.eq_ignore_ascii_case(method))
+}
+
 impl Module for Uri {
     type Args = Args;
     const NAME: &'static str = "uri";
     const SECRET_ARGS: &'static [&'static str] = &["url_password", "password"];
+
+    fn one_way(args: &Val) -> Option<&'static str> {
+        let method = args.get("method")?;
+        let acts = !method.has_template() && !only_looks(method.as_str()?);
+        acts.then_some(ACTED)
+    }
 
     fn validate(args: &Args) -> Result<(), String> {
         for (name, given) in [
@@ -225,11 +237,6 @@ impl Module for Uri {
         }
         Ok(plan)
     }
-}
-
-/// Whether a request of this method is no effect.
-fn only_looks(method: &str) -> bool {
-    ["GET", "HEAD", "OPTIONS"].iter().any(|looks| method.eq_ignore_ascii_case(looks))
 }
 
 /// What the answer is judged by.
@@ -377,8 +384,7 @@ fn http_step(request: HttpRequest) -> Step {
         true => format!("{} request", request.method),
         false => format!("{} {shown}", request.method),
     };
-    let why = "what a server did for a request cannot be undone by itself; give the task `undo:`";
-    Step::one_way(label, Effect::Http(Arc::new(request)), why).unobservable()
+    Step::one_way(label, Effect::Http(Arc::new(request)), ACTED).unobservable()
 }
 
 /// Where the body goes.

@@ -91,10 +91,16 @@ struct Account {
     hash: Option<String>,
 }
 
+const REMOVED: &str = "an account that was removed can be made again only by hand, from a backup";
+
 impl Module for User {
     type Args = Args;
     const NAME: &'static str = "user";
     const SECRET_ARGS: &'static [&'static str] = &["password"];
+
+    fn one_way(args: &Val) -> Option<&'static str> {
+        (args.get("state")?.as_str()? == "absent").then_some(REMOVED)
+    }
 
     async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
         let said = cx.target.query(Command::shell(look(&args.name))).await?;
@@ -230,7 +236,7 @@ fn removal(args: &Args, plan: Plan) -> Plan {
     let step = Step::one_way(
         format!("remove the account {}", args.name),
         command("userdel", given, &args.name),
-        "an account that was removed can be made again only by hand, from a backup",
+        REMOVED,
     );
     plan.value("remove", args.remove).value("force", args.force).step(step).finish(succeeded)
 }

@@ -22,9 +22,6 @@ pub struct ModuleInfo {
     /// Its full name, by which the registry finds it (`ansible.builtin.copy`).
     pub canonical: String,
     pub free_form: FreeForm,
-    /// Why its effects can't be undone, as a sentence for people; `None` if they can (or if it
-    /// has none). Inside a transaction such a task needs `undo:` or `one_way: ok`.
-    pub irreversible: Option<String>,
 }
 
 /// The registries of modules and templates, as the loader sees them.
@@ -41,6 +38,11 @@ pub trait Language: Send + Sync {
     /// # Errors
     /// The first argument that is unknown, missing or of the wrong type.
     fn check_args(&self, module: &str, args: &Val) -> Result<(), ArgError>;
+
+    /// Why the effects of a module (by canonical name) with these arguments can't be undone, as a
+    /// sentence for people; `None` if they can, if there are none, or if only the host can tell.
+    /// Inside a transaction such a task needs `undo:` or `one_way: ok`.
+    fn irreversible(&self, module: &str, args: &Val) -> Option<String>;
 
     /// A mistake in a text with `{{ }}`, `{% %}` or `{# #}` in it. The diagnostic's span should
     /// be within the text's origin.

@@ -1,7 +1,7 @@
 //! Where runs are kept: a folder for each, `.seqn-play/runs/ID`, for its owner alone.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::secret::Error;
 use super::audit::Audit;
 use super::history::{History, State};
 use super::journal::{self, End, Journal, Journaled};
-use super::record::Record;
+use super::record::{Ended, Record};
 
 /// The folder of a project that is the program's own.
 pub const PROJECT_FOLDER: &str = ".seqn-play";
@@ -21,6 +21,8 @@ pub const NOTE: &str = "note.md";
 const JOURNAL: &str = "journal";
 /// There where the journal came from a host: the run began on another machine.
 const TAKEN_IN: &str = "taken-in";
+/// Enough of a journal's end for the records that come last. Bytes.
+const TAIL: u64 = 8 << 10;
 /// Locked while the program of a run is alive.
 const ALIVE: &str = "alive";
 
@@ -138,6 +140,15 @@ impl Store {
         self.ids().iter().filter_map(|id| self.load(id).ok()).collect()
     }
 
+    /// Runs of these playbooks that may not be at their end, oldest first. Of the others only the ends of
+    /// the journal are read: a project may have thousands.
+    pub fn unsettled(&self, playbooks: &[String]) -> Vec<Stored> {
+        let ids = self.ids().into_iter();
+        ids.filter(|id| may_be_open(&self.folder.join(id).join(JOURNAL), playbooks).unwrap_or(true))
+            .filter_map(|id| self.load(&id).ok())
+            .collect()
+    }
+
     /// # Errors
     /// The journal can't be read.
     pub fn load(&self, id: &str) -> Result<Stored, Error> {
@@ -222,6 +233,28 @@ impl Stored {
     pub fn word(&self) -> &'static str {
         if self.alive { "running" } else { self.state().word() }
     }
+}
+
+/// Told by the first and the last record of a journal; `None` where they don't tell.
+fn may_be_open(journal: &Path, playbooks: &[String]) -> Option<bool> {
+    let mut file = BufReader::new(File::open(journal).ok()?);
+    let mut first = Vec::new();
+    file.read_until(b'\n', &mut first).ok()?;
+    let Record::Begun(begun) = journal::record_of(first.trim_ascii_end())? else { return None };
+    if begun.playbooks != playbooks {
+        return Some(false);
+    }
+    let length = file.get_ref().metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).ok()?;
+    let told = tail.strip_suffix(b"\n")?.rsplit(|b| *b == b'\n').map(journal::record_of);
+    let last = told.take_while(Option::is_some).flatten().find(|r| !matches!(r, Record::Audited { .. }))?;
+    Some(match last {
+        Record::Ended { ending, .. } => !matches!(ending, Ended::Fine | Ended::RolledBack),
+        Record::Abandoned { .. } => false,
+        _ => true,
+    })
 }
 
 fn damaged(id: &str, line: usize, why: &str) -> Error {

@@ -81,5 +81,5 @@ fn one_way(visit: &Visit) -> Option<&str> {
     let task = &visit.task;
     let Action::Module(call) = &task.action else { return None };
     let answered = !task.undo.is_empty() || task.accepts_one_way() || task.only_forward().is_some();
-    (irreversible(&call.canonical).is_some() && !answered).then_some(call.written.as_str())
+    (irreversible(&call.canonical, &call.args).is_some() && !answered).then_some(call.written.as_str())
 }

@@ -34,11 +34,18 @@ with_connection_args! {
     }
 }
 
+const WRITES: &str = "what SQL did can't be taken back; write what undoes it as undo: tasks";
+
 impl Module for PostgresqlQuery {
     type Args = Args;
     const NAME: &'static str = "postgresql_query";
     const COLLECTION: &'static str = "community.postgresql";
     const SECRET_ARGS: &'static [&'static str] = &["login_password"];
+
+    fn one_way(args: &Val) -> Option<&'static str> {
+        let args = crate::source::args::from_val(args).ok().filter(|_| !args.has_template())?;
+        (!Script::new(&args).ok()?.only_reads()).then_some(WRITES)
+    }
 
     fn validate(args: &Args) -> Result<(), String> {
         if !args.positional_args.is_empty() && args.named_args.is_some() {
@@ -65,14 +72,7 @@ impl Module for PostgresqlQuery {
             }
         }
         let command = script.command(&connection, script.begin()).map_err(Failure::new)?;
-        let mut plan = Plan::ok().step(
-            Step::one_way(
-                "run SQL",
-                Effect::Run(command),
-                "what SQL did can't be taken back; write what undoes it as undo: tasks",
-            )
-            .unobservable(),
-        );
+        let mut plan = Plan::ok().step(Step::one_way("run SQL", Effect::Run(command), WRITES).unobservable());
         plan.check = CheckAnswer::Unknown("the SQL is not run in check mode".into());
         Ok(plan.finish(move |outputs| {
             let Some(output) = outputs.last() else { return Ok(Plan::ok()) };

@@ -54,11 +54,17 @@ with_connection_args! {
     }
 }
 
+const DROPPED: &str = "a dropped role loses its memberships and settings; make it again by hand";
+
 impl Module for PostgresqlUser {
     type Args = Args;
     const NAME: &'static str = "postgresql_user";
     const COLLECTION: &'static str = "community.postgresql";
     const SECRET_ARGS: &'static [&'static str] = &["password", "login_password"];
+
+    fn one_way(args: &Val) -> Option<&'static str> {
+        (args.get("state")?.as_str()? == "absent").then_some(DROPPED)
+    }
 
     fn validate(args: &Args) -> Result<(), String> {
         if !args.encrypted {
@@ -123,11 +129,7 @@ fn with_step(
         Some(undo) => {
             Step::with_inverse(format!("change the role {name}"), Effect::Run(apply), Effect::Run(undo))
         }
-        None => Step::one_way(
-            format!("drop the role {name}"),
-            Effect::Run(apply),
-            "a dropped role loses its memberships and settings; make it again by hand",
-        ),
+        None => Step::one_way(format!("drop the role {name}"), Effect::Run(apply), DROPPED),
     };
     let mut plan = plan.step(step);
     let (absent, tolerate) = (args.state == State::Absent, !args.fail_on_user);

@@ -427,11 +427,7 @@ impl Load<'_> {
 /// A known module of Ansible that fails where it is reached.
 fn unsupported(name: &str) -> ModuleInfo {
     let short = name.rsplit('.').next().unwrap_or(name);
-    ModuleInfo {
-        canonical: format!("ansible.builtin.{short}"),
-        free_form: FreeForm::Command,
-        irreversible: None,
-    }
+    ModuleInfo { canonical: format!("ansible.builtin.{short}"), free_form: FreeForm::Command }
 }
 
 impl Called {

@@ -339,7 +339,8 @@ impl Load<'_> {
 
     fn check_reversible(&mut self, task: &Task, called: &Called, info: &ModuleInfo) {
         let is_answered_for = !task.undo.is_empty() || task.accepts_one_way();
-        if let (Some(why), false) = (&info.irreversible, is_answered_for) {
+        let why = self.language().irreversible(&info.canonical, &Val::map(called.args.clone()));
+        if let (Some(why), false) = (why, is_answered_for) {
             let message = format!("`{}` can't be undone inside a transaction: {why}", called.written);
             self.diags.push(
                 Diagnostic::error("irreversible", message, &called.span)

@@ -25,9 +25,12 @@ impl Language for Tiny {
             "community.docker.docker_compose_v2" => (short.to_string(), FreeForm::No),
             _ => return None,
         };
-        let irreversible =
-            (free_form == FreeForm::Command).then(|| "nobody knows what it changes".to_string());
-        Some(ModuleInfo { canonical, free_form, irreversible })
+        Some(ModuleInfo { canonical, free_form })
+    }
+
+    fn irreversible(&self, module: &str, _: &Val) -> Option<String> {
+        let is_command = self.module(module)?.free_form == FreeForm::Command;
+        is_command.then(|| "nobody knows what it changes".to_string())
     }
 
     fn module_names(&self) -> Vec<String> {
