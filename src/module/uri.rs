@@ -235,11 +235,6 @@ impl Module for Uri {
     }
 }
 
-/// Whether a request of this method is no effect.
-fn only_looks(method: &str) -> bool {
-    ["GET", "HEAD", "OPTIONS"].iter().any(|looks| method.eq_ignore_ascii_case(looks))
-}
-
 /// What the answer is judged by.
 struct Asked {
     url: Text,

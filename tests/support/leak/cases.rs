@@ -55,6 +55,18 @@ impl Case {
     }
 }
 
+/// The roles of the database rotation, and what they have for other playbooks.
+const ROLES: [&str; 7] = [
+    "blast_radius",
+    "credential_record",
+    "database_password",
+    "env_edit",
+    "fresh_backup",
+    "preflight",
+    "recreate_and_verify",
+];
+const OF_OTHERS: [&str; 3] = ["tasks/due.yml", "tasks/finished.yml", "tasks/last.yml"];
+
 /// A task as it stands in a file.
 struct Found {
     name: String,
@@ -66,20 +78,19 @@ struct Found {
 pub fn all() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![PathBuf::from("playbooks/rotate-db-password.yml")];
-    let mut roles: Vec<_> =
-        fs::read_dir(root.join("roles")).unwrap().map(|role| role.unwrap().path()).collect();
-    roles.sort();
-    for role in roles {
+    for role in ROLES.map(|role| root.join("roles").join(role)) {
         let mut tasks: Vec<_> =
             fs::read_dir(role.join("tasks")).unwrap().map(|file| file.unwrap().path()).collect();
         tasks.sort();
+        tasks.retain(|file| !OF_OTHERS.iter().any(|other| file.ends_with(other)));
         files.extend(tasks.into_iter().map(|path| path.strip_prefix(root).unwrap().to_path_buf()));
     }
     let mut cases = vec![Case { task: None, files: Vec::new(), in_rescue: false }];
     for file in files {
         for found in tasks_of(&root.join(&file), "true") {
             let files = vec![(file.clone(), found.failing)];
-            cases.push(Case { task: Some(found.name), files, in_rescue: found.in_rescue });
+            let name = shown(&root.join(&file), found.name);
+            cases.push(Case { task: Some(name), files, in_rescue: found.in_rescue });
         }
     }
     // The backups after the rotation are taken by the same tasks as those before it.
@@ -92,6 +103,17 @@ pub fn all() -> Vec<Case> {
         case.files.push(("roles/recreate_and_verify/tasks/verify.yml".into(), reason.clone()));
     }
     cases
+}
+
+/// A name that a role gives the task by default, as it is shown.
+fn shown(file: &Path, name: String) -> String {
+    let Some(variable) = name.strip_prefix("{{ ").and_then(|rest| rest.strip_suffix(" }}")) else {
+        return name;
+    };
+    let defaults = file.parent().and_then(Path::parent).expect("a role").join("defaults/main.yml");
+    let source = read_file(&defaults).unwrap_or_else(|problem| panic!("{problem:?}"));
+    let root = load_one(&source, &mut Diagnostics::default()).expect("YAML");
+    root.get(variable).and_then(Node::as_str).expect("a default").to_string()
 }
 
 /// The tasks of a file, each with the file's text in which it fails under a condition.
