@@ -156,6 +156,11 @@ fn agent() -> String {
 
 const ACTED: &str = "what a server did for a request cannot be undone by itself; give the task `undo:`";
 
+/// Whether a request of this method is no effect.
+fn only_looks(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS"].iter().any(|looks| method.eq_ignore_ascii_case(looks))
+}
+
 impl Module for Uri {
     type Args = Args;
     const NAME: &'static str = "uri";
