@@ -677,7 +677,7 @@ impl PlayRun<'_> {
             action: task.action.written().to_string(),
             span: task.span.clone(),
             handler: false,
-            again: task.again,
+            again: task.keywords.again,
             id: self.engine.next_task_id(),
         })
     }

@@ -44,7 +44,7 @@ impl PlayRun<'_> {
             action: self.action(task, hosts),
             span: task.span.clone(),
             handler: frame.handlers,
-            again: task.again,
+            again: task.keywords.again,
             id: self.engine.next_task_id(),
         });
         if !task.implicit || self.engine.options.verbosity > 0 || !is_validation(task) {
@@ -398,7 +398,7 @@ impl PlayRun<'_> {
             action: task.action.written().to_string(),
             span: task.span.clone(),
             handler: frame.handlers,
-            again: task.again,
+            again: task.keywords.again,
             id: self.engine.next_task_id(),
         });
         let mut outcome = Outcome::failed(message);

@@ -64,6 +64,8 @@ pub struct Keywords {
     /// Seconds; 0 is no limit.
     pub timeout: Option<Setting<i64>>,
     pub debugger: Option<Text>,
+    /// Ours, `again: ok`: a second run may change it again (a fresh backup).
+    pub again: bool,
 }
 
 impl Keywords {
@@ -101,6 +103,7 @@ impl Keywords {
             throttle: self.throttle.or_else(|| outer.throttle.clone()),
             timeout: self.timeout.or_else(|| outer.timeout.clone()),
             debugger: self.debugger.or_else(|| outer.debugger.clone()),
+            again: self.again || outer.again,
         }
     }
 }
@@ -171,7 +174,7 @@ impl Level {
     }
 }
 
-const BASE: [&str; 22] = [
+const BASE: [&str; 23] = [
     "name",
     "vars",
     "connection",
@@ -194,6 +197,7 @@ const BASE: [&str; 22] = [
     "throttle",
     "timeout",
     "debugger",
+    "again",
 ];
 const CONDITIONAL: [&str; 3] = ["when", "tags", "collections"];
 const DELEGATED: [&str; 2] = ["delegate_to", "delegate_facts"];
@@ -220,7 +224,7 @@ const PLAY: [&str; 20] = [
     "user",
 ];
 const BLOCK: [&str; 4] = ["block", "rescue", "always", "transaction"];
-const TASK: [&str; 18] = [
+const TASK: [&str; 17] = [
     "action",
     "local_action",
     "args",
@@ -236,7 +240,6 @@ const TASK: [&str; 18] = [
     "register",
     "undo",
     "one_way",
-    "again",
     "probe",
     "secrets",
 ];

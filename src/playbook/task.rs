@@ -76,8 +76,6 @@ pub struct Task {
     pub secrets: Vec<Text>,
     /// Ours: what its author says about an effect that can't be taken back.
     pub one_way: OneWay,
-    /// Ours, `again: ok`: a second run may change it again (a fresh backup).
-    pub again: bool,
     /// A handler's topics, role-qualified forms included; they move to [`Handler::listen`].
     pub listen: Vec<String>,
     /// The role that this task belongs to.

@@ -155,6 +155,10 @@ impl Load<'_> {
             "throttle" => into.throttle = self.integer(name, value),
             "timeout" => into.timeout = self.integer(name, value),
             "debugger" => into.debugger = self.debugger(value),
+            "again" => match value.as_str() {
+                Some("ok") => into.again = true,
+                _ => self.error("wrong-type", "`again` can only be `ok`", &value.span),
+            },
             _ => return false,
         }
         true

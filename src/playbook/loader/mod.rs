@@ -334,7 +334,6 @@ impl Task {
             secrets: Vec::new(),
             probe: None,
             one_way: super::OneWay::Refused,
-            again: false,
             listen: Vec::new(),
             role: None,
             implicit: true,

@@ -204,10 +204,6 @@ impl Load<'_> {
                     &value.span,
                 ),
             },
-            "again" => match value.as_str() {
-                Some("ok") => task.again = true,
-                _ => self.error("wrong-type", "`again` can only be `ok`", &value.span),
-            },
             "listen" => task.listen = self.topics(value, task.role.as_deref()),
             "action" | "local_action" | "args" | "undo" => {}
             "probe" => task.probe = self.probe(value),
