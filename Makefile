@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: build rehearse test lint bench clean
+.PHONY: build rehearse rehearse-all test lint bench clean
 
 build:
 	$(CARGO) build --release --locked
@@ -12,6 +12,10 @@ build:
 # default takes docker where an engine answers.
 rehearse: packages
 	tests/staging/rehearse.sh $(KIND)
+
+# Every rotation, with a fault at every boundary of every Step.
+rehearse-all: packages
+	tests/staging/rehearse-all.sh
 
 # Real Compose tells what `.env` files mean; where it can't be had, that test says so.
 test: packages

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Every rotation of the runbook, rehearsed whole with all faults, on sandboxes that share the cases and
+# are brought back to one state between them. Prints a table; fails if one of them fails.
+#
+#   tests/staging/rehearse-all.sh [WORD...]      or: make rehearse-all
+#
+# WORD takes only rotations with it in their line (oidc). FLAGS are more flags of `seqn-play rehearse`
+# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default one a core.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+profile=${PROFILE:-release}
+places=${PLACES:-$(nproc)}
+root=$PWD/tests/staging/.raised/rehearse-all
+began=$SECONDS
+
+# What is typed for each; NEW and KEY stand for files with a new value and a new backup key.
+rotations=(
+    "rotate-db-password.yml -e database=silver -e @NEW"
+    "rotate-db-password.yml -e database=all -e stop_writes=true -e @NEW"
+    "rotate-session-secret.yml -e @NEW"
+    "rotate-oidc-client-secret.yml -e @NEW"
+    "rotate-authentik-api-token.yml -e @NEW"
+    "rotate-backup-key.yml -e new_identity_file=KEY"
+    "rotate-project-secret.yml -e project=shop"
+    "rotate-webhook-secret.yml -e receiver=shop-webhooks"
+    "rotate-webhook-secret.yml -e receiver=legacy-webhooks"
+)
+
+finish() {
+    status=$?
+    trap - EXIT INT TERM
+    for n in $(seq "$places"); do
+        "$staging" down --dir "$root/$n" >/dev/null || status=1
+    done
+    rm -rf "$root"
+    rmdir "${root%/*}" 2>/dev/null || true # another one may be raised beside it
+    exit "$status"
+}
+
+flags=()
+[ "$profile" != release ] || flags+=(--release)
+${CARGO:-cargo} build --quiet --locked "${flags[@]}" --bins
+built=$(realpath "${CARGO_TARGET_DIR:-target}")/$profile
+play=$built/seqn-play
+staging=$built/staging
+
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+inventories=()
+for n in $(seq "$places"); do
+    "$staging" up --dir "$root/$n" --kind sandbox >/dev/null
+    "$staging" snapshot --dir "$root/$n" --name first
+    # An inventory beside its place, which `restore` finds by it.
+    cp -r inventory/staging "$root/$n/staging"
+    install -m 0600 "$root/$n/raised.yml" "$root/$n/staging/host_vars/vps/raised.yml"
+    inventories+=("$root/$n/staging")
+done
+export SEQN_AGE_IDENTITY=$root/1/operator/age-identity.txt
+given=()
+for other in "${inventories[@]:1}"; do given+=(--place "$other"); done
+restore="$staging restore --dir \"\$(dirname \"\$SEQN_PLAY_INVENTORY\")\" --name first"
+
+umask 077
+random() { LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 40; }
+printf 'new_password: %s\nnew_secret: %s\n' "$(random)" "$(random)" >"$root/new.yml"
+"$play" secret keygen "$root/new-key.txt" >/dev/null
+
+table=() failed=0
+for line in "${rotations[@]}"; do
+    wanted=$#
+    for word in "$@"; do [[ $line != *"$word"* ]] || wanted=0; done
+    [ "$wanted" = 0 ] || continue
+    words=${line//NEW/$root/new.yml}
+    words=${words//KEY/$root/new-key.txt}
+    printf '\n$ seqn-play rehearse %s\n' "$line"
+    since=$SECONDS
+    result=passed
+    # shellcheck disable=SC2086 # words on purpose
+    "$play" rehearse $words -i "${inventories[0]}" "${given[@]}" --restore "$restore" ${FLAGS:-} || result=FAILED
+    [ "$result" = passed ] || failed=1
+    table+=("$(printf '%-7s %5d s  %s' "$result" $((SECONDS - since)) "$line")")
+    for n in $(seq "$places"); do "$staging" restore --dir "$root/$n" --name first; done
+done
+
+printf '\n'
+printf '%s\n' "${table[@]}"
+printf '%d s in all\n' $((SECONDS - began))
+exit "$failed"
