@@ -143,6 +143,7 @@ impl Rehearse {
             whole: stages == StageName::ALL,
             quick: self.quick,
             shard: self.shard.map(|(number, count)| format!("{number}/{count}")),
+            only_faults: self.faults.iter().map(|fault| fault.name().into()).collect(),
             passed: false,
             stages: Vec::new(),
             prediction: Default::default(),

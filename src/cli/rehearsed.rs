@@ -119,7 +119,7 @@ pub fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
     Ok(all)
 }
 
-/// How the hosts are reached that endpoints are asked from.
+/// How the hosts of the playbook are reached, and those that endpoints are asked from.
 ///
 /// # Errors
 /// There is no such host, or its variables can't be rendered.
@@ -128,7 +128,8 @@ pub async fn reached(
     session: Session,
     outputs: &Outputs,
 ) -> Result<Vec<(String, Connection)>, Diagnostics> {
-    let mut hosts: Vec<String> = endpoints.iter().filter_map(|e| e.from.clone()).collect();
+    let mut hosts = session.hosts();
+    hosts.extend(endpoints.iter().filter_map(|e| e.from.clone()));
     hosts.sort();
     hosts.dedup();
     if let Some(host) = hosts.iter().find(|host| session.variables.inventory().host(host).is_none()) {

@@ -133,7 +133,7 @@ pub struct Wanted {
     /// What lint looks at: the playbook, its roles and what it includes.
     pub lint: Vec<PathBuf>,
     pub endpoints: Vec<Endpoint>,
-    /// How the hosts are reached that endpoints are asked from.
+    /// How the hosts of the playbook are reached, and those that endpoints are asked from.
     pub reach: Vec<(String, Connection)>,
     pub faults: Vec<Fault>,
     pub strikes: Strikes,
@@ -151,7 +151,7 @@ struct Rehearsing {
     progress: Progress,
     endpoints: Endpoints,
     began: Instant,
-    /// That runs changed, and how they were reached.
+    /// Hosts on which runs may have left something, and how they are reached.
     hosts: Mutex<Vec<(String, Connection)>>,
     /// Runs that a place's own command took back.
     restored: Mutex<HashSet<String>>,
@@ -173,15 +173,9 @@ pub async fn rehearse(
     })?;
     let progress = Progress::new(screen, wanted.stages.len());
     let began = Instant::now();
-    let rehearsing = Rehearsing {
-        wanted,
-        redactor,
-        progress,
-        endpoints,
-        began,
-        hosts: Mutex::default(),
-        restored: Mutex::default(),
-    };
+    let hosts = Mutex::new(wanted.reach.clone());
+    let rehearsing =
+        Rehearsing { wanted, redactor, progress, endpoints, began, hosts, restored: Mutex::default() };
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
@@ -239,6 +233,11 @@ impl Rehearsing {
         self.wanted.places.iter().flat_map(of).collect()
     }
 
+    /// The places on which something was run.
+    fn used(&self) -> impl Iterator<Item = &Place> {
+        self.wanted.places.iter().filter(|place| !place.store().all().is_empty())
+    }
+
     /// Takes away what the runs left on hosts for nobody; what couldn't be.
     async fn forget(&self) -> Vec<String> {
         let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
@@ -246,7 +245,7 @@ impl Rehearsing {
         let mut left = Vec::new();
         for (name, connection) in hosts {
             let plain = Connection { become_: None, ..connection };
-            for place in &self.wanted.places {
+            for place in self.used() {
                 let gone = async {
                     let target = connections.target(&name, &plain).await?;
                     forget_project(&target, &place.project).await

@@ -333,7 +333,7 @@ impl Rehearsing {
         let mut searched = Searched::default();
         searched.folder(&self.wanted.folder, &self.redactor);
         let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        for place in &self.wanted.places {
+        for place in self.used() {
             for (name, connection) in &hosts {
                 searched.host(name, connection, &place.project, &self.redactor).await;
             }

@@ -55,6 +55,8 @@ pub struct Rehearsal {
     pub quick: bool,
     /// `2/3`
     pub shard: Option<String>,
+    /// The only faults that were wanted; empty for all.
+    pub only_faults: Vec<String>,
     pub passed: bool,
     pub stages: Vec<Stage>,
     pub prediction: Prediction,
@@ -229,6 +231,9 @@ impl Rehearsal {
             (true, true) => "quick".into(),
             (true, false) => "whole".into(),
         }];
+        if !self.only_faults.is_empty() {
+            words.push(format!("only the faults {}", self.only_faults.join(" ")));
+        }
         words.extend(self.shard.iter().map(|shard| format!("shard {shard}")));
         words.join(", ")
     }
