@@ -14,10 +14,11 @@ places=${PLACES:-$(nproc)}
 root=$PWD/tests/staging/.raised/rehearse-all
 began=$SECONDS
 
-# What is typed for each; NEW and KEY stand for files with a new value and a new backup key.
+# What is typed for each; NEW, BOTH and KEY stand for files with a new value, with one for each database,
+# and with a new backup key.
 rotations=(
     "rotate-db-password.yml -e database=silver -e @NEW"
-    "rotate-db-password.yml -e database=all -e stop_writes=true -e @NEW"
+    "rotate-db-password.yml -e database=all -e stop_writes=true -e @BOTH"
     "rotate-session-secret.yml -e @NEW"
     "rotate-oidc-client-secret.yml -e @NEW"
     "rotate-authentik-api-token.yml -e @NEW"
@@ -65,6 +66,7 @@ restore="$staging restore --dir \"\$(dirname \"\$SEQN_PLAY_INVENTORY\")\" --name
 umask 077
 random() { LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 40; }
 printf 'new_password: %s\nnew_secret: %s\n' "$(random)" "$(random)" >"$root/new.yml"
+printf 'new_passwords: {silver: %s, authentik: %s}\n' "$(random)" "$(random)" >"$root/both.yml"
 "$play" secret keygen "$root/new-key.txt" >/dev/null
 
 table=() failed=0
@@ -73,6 +75,7 @@ for line in "${rotations[@]}"; do
     for word in "$@"; do [[ $line != *"$word"* ]] || wanted=0; done
     [ "$wanted" = 0 ] || continue
     words=${line//NEW/$root/new.yml}
+    words=${words//BOTH/$root/both.yml}
     words=${words//KEY/$root/new-key.txt}
     printf '\n$ seqn-play rehearse %s\n' "$line"
     since=$SECONDS
