@@ -14,12 +14,12 @@ use tokio::io::AsyncReadExt;
 use crate::module::plan::Undo;
 use crate::module::{Failure, Step, StepKind};
 use crate::playbook::Item;
-use crate::remote::host::sha256;
 use crate::remote::{
     Attributes, Checksum, Command, Content, Effect, Expect, FileKind, RemoteError, RemoteErrorKind, Stat,
     Target,
 };
 use crate::run::record::StepId;
+use crate::source::hex::{hex, sha256};
 
 use super::apply::KEPT_CONTENT;
 use super::fault::{self, Place};
@@ -273,7 +273,7 @@ async fn sha256_of(path: &Path) -> Result<String, Failure> {
     let (mut digest, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer).await.map_err(unreadable)? {
-            0 => break Ok(digest.finalize().iter().map(|b| format!("{b:02x}")).collect()),
+            0 => break Ok(hex(digest.finalize())),
             n => digest.update(&buffer[..n]),
         }
     }

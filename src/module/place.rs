@@ -1,6 +1,7 @@
 //! Putting one file at a `dest` by the rules of Ansible's `copy`, which `template`, `assemble` and
 //! `copy` share: folders as destination, `force`, `backup`, links, checksums.
 
+use crate::source::hex::{hex, sha256};
 use std::path::Path;
 
 use md5::Md5;
@@ -28,9 +29,9 @@ impl Payload {
     /// Bytes that are at hand.
     pub fn inline(bytes: Vec<u8>, secret: bool, mode: Option<u32>) -> Payload {
         Payload {
-            sha256: hex(&Sha256::digest(&bytes)),
-            sha1: hex(&Sha1::digest(&bytes)),
-            md5: Some(hex(&Md5::digest(&bytes))),
+            sha256: sha256(&bytes),
+            sha1: hex(Sha1::digest(&bytes)),
+            md5: Some(hex(Md5::digest(&bytes))),
             content: super::file_args::content(bytes, secret),
             mode,
         }
@@ -59,16 +60,12 @@ impl Payload {
         }
         Ok(Payload {
             content: Content::Operator { path: path.to_path_buf(), size },
-            sha256: hex(&sha256.finalize()),
-            sha1: hex(&sha1.finalize()),
-            md5: Some(hex(&md5.finalize())),
+            sha256: hex(sha256.finalize()),
+            sha1: hex(sha1.finalize()),
+            md5: Some(hex(md5.finalize())),
             mode: Some(meta.permissions().mode() & 0o7777),
         })
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Where a file goes, and how.

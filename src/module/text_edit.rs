@@ -1,8 +1,7 @@
 //! What `lineinfile`, `blockinfile` and `replace` share: read a file, decide, write it back.
 
+use crate::source::hex::sha256;
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
 
 use super::file_args::{self, FileArgs};
 use super::{Failure, Plan, PlanCx, Step, host_path};
@@ -147,11 +146,6 @@ pub async fn with_missing_parent(cx: &PlanCx<'_>, plan: Plan, path: &str) -> Res
     }
     let effect = Effect::Directory { path: folder.into(), attributes: Default::default() };
     Ok(plan.step(Step::file(format!("make directory {folder}"), effect)))
-}
-
-/// Lower-case hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Lines with their ends, split after `\n` only.

@@ -38,7 +38,7 @@ pub fn hash(cwd: &Path, loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> R
             sum.update(&part);
         }
     }
-    Ok(sum.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(crate::source::hex::hex(sum.finalize()))
 }
 
 /// The playbooks, the folders of their roles, and the files of their includes.

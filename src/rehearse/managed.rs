@@ -2,11 +2,11 @@
 //! in it again.
 
 use crate::engine::log::kept_of;
-use crate::remote::host::sha256;
 use crate::remote::{Checksum, Connection, Connections, Content, Effect, Expect};
 use crate::run::history::History;
 use crate::run::record::{Back, Kept};
 use crate::run::seal::Seal;
+use crate::source::hex::sha256;
 
 /// A file before the first Step that touched it.
 #[derive(Debug, Clone)]

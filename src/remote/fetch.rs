@@ -47,6 +47,6 @@ pub async fn to_operator(host: &Target, from: &str, to: &Path) -> Result<Output,
     }
     file.sync_all().await.map_err(|e| refused("cannot write", e))?;
     temporary.persist(to).map_err(|e| refused("cannot replace", e.error))?;
-    let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let digest = crate::source::hex::hex(hash.finalize());
     Ok(Output { stdout: digest.into_bytes(), duration: begun.elapsed(), ..Output::default() })
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
 use tokio::sync::OnceCell;
 
@@ -412,9 +411,4 @@ fn parse_list(answer: &[u8], entry: &str) -> Result<Vec<Stat>, RemoteError> {
         None | Some("") => entries.map(|line| stat_line(line).ok_or_else(|| unreadable(line))).collect(),
         Some(other) => Err(unreadable(other)),
     }
-}
-
-/// SHA-256 as lower-case hex, for expectations.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

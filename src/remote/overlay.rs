@@ -110,15 +110,15 @@ fn adopt(stat: &mut Stat, attributes: &Attributes) {
 }
 
 fn checksum(content: &[u8], wanted: super::Checksum) -> String {
+    use crate::source::hex::hex;
     use sha2::Digest;
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     match wanted {
-        super::Checksum::Md5 => hex(&md5::Md5::digest(content)),
-        super::Checksum::Sha1 => hex(&sha1::Sha1::digest(content)),
-        super::Checksum::Sha224 => hex(&sha2::Sha224::digest(content)),
-        super::Checksum::Sha256 => hex(&sha2::Sha256::digest(content)),
-        super::Checksum::Sha384 => hex(&sha2::Sha384::digest(content)),
-        super::Checksum::Sha512 => hex(&sha2::Sha512::digest(content)),
+        super::Checksum::Md5 => hex(md5::Md5::digest(content)),
+        super::Checksum::Sha1 => hex(sha1::Sha1::digest(content)),
+        super::Checksum::Sha224 => hex(sha2::Sha224::digest(content)),
+        super::Checksum::Sha256 => hex(sha2::Sha256::digest(content)),
+        super::Checksum::Sha384 => hex(sha2::Sha384::digest(content)),
+        super::Checksum::Sha512 => hex(sha2::Sha512::digest(content)),
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Shell {
 pub fn token() -> String {
     let mut bytes = [0u8; 16];
     rand::rng().fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    crate::source::hex::hex(bytes)
 }
 
 fn lost(why: impl std::fmt::Display) -> RemoteError {

@@ -5,6 +5,7 @@
 //! the run. So a line that was changed, taken out, or comes from another run is noticed, and all
 //! before it is still good. A last line without its newline was being written when the program died.
 
+use crate::source::hex::hex;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -187,7 +188,7 @@ fn next_sum(before: &str, record: &str) -> String {
 fn half_sha256(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     parts.iter().for_each(|p| digest.update(p.as_bytes()));
-    digest.finalize().iter().take(SUM_LENGTH / 2).map(|b| format!("{b:02x}")).collect()
+    hex(&digest.finalize()[..SUM_LENGTH / 2])
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Seal {
             return String::new();
         };
         mac.update(bytes);
-        mac.finalize().into_bytes().iter().take(8).map(|b| format!("{b:02x}")).collect()
+        crate::source::hex::hex(&mac.finalize().into_bytes()[..8])
     }
 }
 

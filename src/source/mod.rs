@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod diagnostic;
+pub mod hex;
 pub mod node;
 pub mod python_re;
 pub mod span;

@@ -19,8 +19,7 @@ pub struct SourceFile {
 impl SourceFile {
     /// SHA-256 of the text, lower-case hex.
     pub fn sha256(&self) -> String {
-        use sha2::{Digest, Sha256};
-        Sha256::digest(self.text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+        super::hex::sha256(&self.text)
     }
 
     pub fn new(path: &Path, text: String) -> Arc<Self> {

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use seqn_play::remote::host::sha256;
 use seqn_play::remote::{
     Connection, Connections, Effect, Expect, RemoteError, RemoteErrorKind, Target, TransportKind,
 };
+use seqn_play::source::hex::sha256;
 
 use crate::fixture::{SHELLS, Sh, Sshd, find, here, in_a_process, is_root, skip, within};
 use crate::suite::{bytes, write};

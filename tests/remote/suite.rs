@@ -285,7 +285,7 @@ async fn writes_are_atomic_and_checked(host: &Target, dir: &Path) {
         assert_eq!(error.kind, RemoteErrorKind::Conflict, "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
     }
-    host.apply(&expecting(Expect::Sha256(seqn_play::remote::host::sha256(b"old")))).await.unwrap();
+    host.apply(&expecting(Expect::Sha256(seqn_play::source::hex::sha256(b"old")))).await.unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"new");
     let after = std::fs::metadata(&path).unwrap();
     assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));

@@ -1,6 +1,7 @@
 //! Decrypts an archive to its end without keeping it: what is proved is that the identity opens it,
 //! that nothing is missing or changed, and that the content begins as it should.
 
+use crate::source::hex::hex;
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
@@ -97,12 +98,7 @@ pub fn prove(archive: impl Read, identities: &Identities) -> Result<Proof, Error
             head.extend_from_slice(&piece[..n.min(missing)]);
         }
     }
-    Ok(Proof {
-        size,
-        sha256: hash.finalize().iter().map(|b| format!("{b:02x}")).collect(),
-        archive_size: counted.bytes,
-        content: Content::of(&head),
-    })
+    Ok(Proof { size, sha256: hex(hash.finalize()), archive_size: counted.bytes, content: Content::of(&head) })
 }
 
 /// [`prove`] of what comes asynchronously, such as a file of a host; decrypting runs on a thread of
@@ -171,7 +167,7 @@ mod tests {
             assert_eq!(proof.size, plain.len() as u64);
             assert_eq!(proof.archive_size, sealed.len() as u64);
             assert_eq!(proof.content, Some(Content::PgDump));
-            assert_eq!(proof.sha256, crate::module::text_edit::sha256(&plain));
+            assert_eq!(proof.sha256, crate::source::hex::sha256(&plain));
             assert_eq!(prove_async(&sealed[..], ids.clone()).await.unwrap(), proof);
 
             for cut in [sealed.len() / 2, sealed.len() - 40] {

@@ -169,7 +169,7 @@ fn md5_answer(login: &Login, salt: &[u8]) -> Zeroizing<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::source::hex::hex(bytes)
 }
 
 /// The client's side of one SCRAM-SHA-256 exchange.

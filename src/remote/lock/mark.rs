@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::tidy;
-use crate::remote::host::sha256;
+use crate::source::hex::sha256;
 
 const FUNCTIONS: &str = include_str!("effect.sh");
 

@@ -1,5 +1,6 @@
 //! Digests: `hash`, `md5`, `sha1`, `checksum`, `to_uuid`.
 
+use crate::source::hex::hex;
 use sha1::Digest;
 
 use super::Filter;
@@ -15,10 +16,6 @@ pub const FILTERS: &[Filter] = &[
     Filter::new("sha1", |e, v, a| fixed(e, v, a, "sha1")),
     Filter::new("to_uuid", to_uuid),
 ];
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
 
 fn digest(kind: &str, data: &[u8]) -> Run<String> {
     Ok(hex(&match kind {
@@ -68,6 +65,6 @@ fn to_uuid(eval: &Eval, value: Value, args: Args) -> Run<Value> {
     uuid.copy_from_slice(&sha1::Sha1::digest(&data)[..16]);
     uuid[6] = uuid[6] & 0x0f | 0x50;
     uuid[8] = uuid[8] & 0x3f | 0x80;
-    let h = hex(&uuid);
+    let h = hex(uuid);
     Ok(Value::text(format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])))
 }
