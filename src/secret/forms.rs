@@ -13,11 +13,22 @@ pub const MIN_LENGTH: usize = 6;
 /// Digits-only values are dates, ports and sizes below this length.
 const MIN_DIGITS: usize = 8;
 
-/// Whether a value can be replaced wherever it stands: not short, not a number, not a common word.
+/// Whether a value can be replaced wherever it stands: not short, not a number, not a common word, and
+/// nothing that is public by itself.
 pub fn is_distinctive(value: &str) -> bool {
     let length = value.chars().count();
     let number = || value.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | ':'));
-    length >= MIN_LENGTH && !(length < MIN_DIGITS && number()) && !is_common(value)
+    let is_short = length < MIN_LENGTH || (length < MIN_DIGITS && number());
+    !is_short && !is_common(value) && !is_public(value)
+}
+
+/// Public keys of age, one or several: they may stand where secrets do (a `.env` key), and are told to
+/// everybody.
+fn is_public(value: &str) -> bool {
+    value.starts_with("age1")
+        && value
+            .split([',', ' ', '\n'])
+            .all(|key| key.is_empty() || key.parse::<age::x25519::Recipient>().is_ok())
 }
 
 /// Every form of `value`, each at least [`MIN_LENGTH`] bytes; none when it isn't distinctive.
@@ -327,6 +338,13 @@ mod tests {
         ] {
             assert_eq!(is_distinctive(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_public_key_is_no_secret() {
+        let key = age::x25519::Identity::generate().to_public().to_string();
+        assert!(forms(&key).is_empty() && forms(&format!("{key},{key}")).is_empty());
+        assert!(!forms(&format!("{key}x")).is_empty() && !forms("age1 is a password").is_empty());
     }
 
     /// What real programs print for this value, as they printed it.

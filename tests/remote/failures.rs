@@ -13,6 +13,7 @@ use staging::sandbox::{SshConfig, SshServer, generate_key};
 use tokio::io::AsyncReadExt;
 
 use crate::fixture::{Running, connection, find, free_port, is_root, key_pair, public, run, skip, within};
+use crate::lock::Project;
 use crate::suite::{bytes, sh, write};
 
 /// Both ways over SSH, or the one that is possible here.
@@ -288,6 +289,7 @@ fn a_password_for_ssh() {
     if find("ssh").is_none() {
         return skip("there is no ssh on this machine");
     }
+    let project = Project::new();
     for asks_questions in [false, true] {
         let harmed = Harmed::with(|config| {
             config.password = Some("open sesame".into());
@@ -306,7 +308,7 @@ fn a_password_for_ssh() {
             let play = "- hosts: all\n  gather_facts: false\n  tasks:\n    - command: echo hello\n";
             fs::write(harmed.path("play.yml"), play).unwrap();
             let ran = std::process::Command::new(env!("CARGO_BIN_EXE_seqn-play"))
-                .args(["play.yml", "-i", "hosts"])
+                .args(["play.yml", "-i", "hosts", "--project", &project.0])
                 .current_dir(harmed.dir.path())
                 .env("HOME", harmed.dir.path())
                 .output()
