@@ -115,8 +115,9 @@ earlier=$(newest)
 journal() { [ "$(newest)" != "$earlier" ] && cat "$(newest)/journal"; }
 "$play" rotate-db-password.yml -i staging -e database=silver --project "$project" >"$logs/last" 2>&1 &
 rotation=$!
-until journal 2>/dev/null | grep -q '"label":"change the role silver"' || ! kill -0 $rotation; do :; done
-until journal | grep -q '"done":.*database_password.*rotate/0/block/1@' || ! kill -0 $rotation; do :; done
+its_id='s/.*"intent":{"step":{"instance":"\([^"]*\)".*"label":"change the role silver".*/\1/p'
+until id=$(journal 2>/dev/null | sed -n "$its_id") && [ -n "$id" ] || ! kill -0 $rotation; do :; done
+until journal | grep -qF "\"done\":{\"step\":{\"instance\":\"$id\"" || ! kill -0 $rotation; do :; done
 kill -KILL $rotation || fail "the rotation ended before it could be killed"
 wait $rotation 2>/dev/null || true # its status is that of the kill
 must runs
