@@ -526,3 +526,23 @@ fn two_names_for_one_machine_are_one_lock() {
         assert!(!test.path().join(file).exists(), "{file}");
     }
 }
+
+/// A result that was hidden since the run knew a value of its arguments is hidden when it is recalled.
+#[test]
+fn what_was_hidden_stays_hidden_when_a_run_goes_on() {
+    let test = Test::new().tasks(
+        "
+- name: Named by a secret
+  copy: {dest: \"DIR/{{ lookup('password', '/dev/null length=30') }}.made\", content: x}
+  register: it
+- copy: {dest: DIR/two, content: x}
+- debug: {msg: \"{{ it.dest }}\"}
+",
+    );
+    killed(&test, &["play.yml"], "2:before-intent:kill");
+    let files = std::fs::read_dir(test.path()).unwrap().flatten();
+    let names = files.map(|file| file.file_name().into_string().unwrap());
+    let made = names.filter_map(|name| Some(name.strip_suffix(".made")?.to_string())).next().unwrap();
+    let said = told(&go(&test, &["resume", "last", "--output", "json"]).code(0).0);
+    assert!(!said.contains(&made), "{said}");
+}

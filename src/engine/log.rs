@@ -143,7 +143,8 @@ impl Log {
     ) -> Result<(), Failure> {
         let kept = match keeps || args.is_some() {
             true => {
-                self.recorder.seal(&Remembered { result: outcome.result.clone(), args: args.cloned() })?
+                let result = known(&outcome.result, &self.redactor);
+                self.recorder.seal(&Remembered { result, args: args.cloned() })?
             }
             false => None,
         };
@@ -166,6 +167,23 @@ impl Log {
 
     pub fn ended(&self, ending: Ended) -> Result<(), Failure> {
         self.write(&Record::Ended { at: now(), ending }, Sync::Now)
+    }
+}
+
+/// What is hidden now only since its value is known (a URL that was made of a secret) stays Secret:
+/// whoever recalls it doesn't know the value.
+fn known(result: &Map, redactor: &Redactor) -> Map {
+    result.iter().map(|(key, value)| (key.clone(), known_value(value, redactor))).collect()
+}
+
+fn known_value(value: &Val, redactor: &Redactor) -> Val {
+    match value {
+        Val::Text(text) if matches!(redactor.redact(text), std::borrow::Cow::Owned(_)) => {
+            value.clone().into_secret()
+        }
+        Val::List(items) => Val::list(items.iter().map(|item| known_value(item, redactor)).collect()),
+        Val::Map(map) => Val::map(known(map, redactor)),
+        other => other.clone(),
     }
 }
 
