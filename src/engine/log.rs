@@ -98,9 +98,10 @@ impl Log {
         }
         let remembered = match (&recorded.kept, self.recorder.key()) {
             (Some(sealed), Some(key)) => key.unseal(sealed)?,
-            _ => Remembered { result: Map::new(), args: None },
+            _ => Remembered { result: Map::new(), hidden: Vec::new(), args: None },
         };
         self.redactor.register_val(&Val::map(remembered.result.clone()));
+        remembered.hidden.iter().for_each(|text| drop(self.redactor.register(text)));
         Ok(Some((recorded, remembered)))
     }
 
@@ -143,8 +144,9 @@ impl Log {
     ) -> Result<(), Failure> {
         let kept = match keeps || args.is_some() {
             true => {
-                let result = known(&outcome.result, &self.redactor);
-                self.recorder.seal(&Remembered { result, args: args.cloned() })?
+                let result = outcome.result.clone();
+                let hidden = self.redactor.found_in(&Val::map(result.clone()));
+                self.recorder.seal(&Remembered { result, hidden, args: args.cloned() })?
             }
             false => None,
         };
@@ -167,23 +169,6 @@ impl Log {
 
     pub fn ended(&self, ending: Ended) -> Result<(), Failure> {
         self.write(&Record::Ended { at: now(), ending }, Sync::Now)
-    }
-}
-
-/// What is hidden now only since its value is known (a URL that was made of a secret) stays Secret:
-/// whoever recalls it doesn't know the value.
-fn known(result: &Map, redactor: &Redactor) -> Map {
-    result.iter().map(|(key, value)| (key.clone(), known_value(value, redactor))).collect()
-}
-
-fn known_value(value: &Val, redactor: &Redactor) -> Val {
-    match value {
-        Val::Text(text) if matches!(redactor.redact(text), std::borrow::Cow::Owned(_)) => {
-            value.clone().into_secret()
-        }
-        Val::List(items) => Val::list(items.iter().map(|item| known_value(item, redactor)).collect()),
-        Val::Map(map) => Val::map(known(map, redactor)),
-        other => other.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::playbook::Item;
 use crate::remote::{Connection, Effect, Output};
-use crate::source::{Map, Val};
+use crate::source::{Map, Text, Val};
 
 use super::seal::Sealed;
 
@@ -246,6 +246,9 @@ pub struct Recorded {
 pub struct Remembered {
     #[serde(with = "crate::source::stored")]
     pub result: Map,
+    /// Secrets in it that nothing marks: only their values were known.
+    #[serde(default, with = "crate::source::stored")]
+    pub hidden: Vec<Text>,
     /// Of a module that acts on the run: its arguments, to be run again with.
     #[serde(with = "crate::source::stored")]
     pub args: Option<Val>,

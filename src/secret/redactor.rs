@@ -96,6 +96,19 @@ impl Redactor {
         }
     }
 
+    /// The known secrets, as they stand in texts of `val` that aren't Secret themselves: whoever reads
+    /// it later doesn't know them.
+    pub fn found_in(&self, val: &Val) -> Vec<Text> {
+        let mut all = Vec::new();
+        val.each_text(&mut |text| {
+            if !text.is_secret() {
+                let found = self.known().forms.find(text.as_bytes());
+                all.extend(found.into_iter().map(|at| Text::secret(&text[at])));
+            }
+        });
+        all
+    }
+
     /// `text` with every secret replaced; overlapping ones by one mask.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let found = self.known().forms.find(text.as_bytes());
