@@ -101,7 +101,9 @@ impl Log {
             _ => Remembered { result: Map::new(), hidden: Vec::new(), args: None },
         };
         self.redactor.register_val(&Val::map(remembered.result.clone()));
-        remembered.hidden.iter().for_each(|text| drop(self.redactor.register(text)));
+        for text in &remembered.hidden {
+            self.redactor.register(text);
+        }
         Ok(Some((recorded, remembered)))
     }
 
