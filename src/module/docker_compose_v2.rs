@@ -6,23 +6,26 @@
 //! Afterwards `ps` is read again: a recreated container must have a new id, and with `wait` be
 //! running and healthy. A failure names the service, its state and the end of its log.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compose::{Container, DEFAULT_FILES, Progress, Version, containers, version};
+use super::compose::{Container, Progress, containers};
 use super::plan::CheckAnswer;
 use super::{Failure, Module, Plan, PlanCx, Step, StepKind, Undo};
-use crate::remote::{Checksum, Command, Effect, Output, RemoteErrorKind};
-use crate::source::{Text, Val};
+use crate::remote::{Command, Effect, Output};
+use crate::source::Val;
 
 mod args;
+mod environment;
 mod goal;
+mod project;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use args::{Args, Build, Pull, Recreate, RemoveImages, State};
+use args::{Args, Recreate, RemoveImages, State};
 use goal::{Goal, last_line};
+use project::{Project, said};
 
 /// Lines of a service's log that a failure shows.
 const LOG_LINES: &str = "20";
@@ -75,216 +78,7 @@ impl Module for DockerComposeV2 {
     }
 }
 
-/// A Compose project on a host, and how Compose is called for it.
-struct Project {
-    args: Args,
-    version: Version,
-    /// The docker program with its own flags.
-    docker: Vec<String>,
-    dir: String,
-    env: Vec<(String, Text)>,
-}
-
 impl Project {
-    /// Looks for Compose and for the project's files.
-    async fn find(args: Args, cx: &PlanCx<'_>) -> Result<(Arc<Project>, Vec<String>), Failure> {
-        let docker = docker_command(&args);
-        let dir = args.project_src.clone().unwrap_or_default();
-        let dir = if dir.len() > 1 { dir.trim_end_matches('/').to_string() } else { dir };
-        let mut env = cx.environment.to_vec();
-        for (name, value) in
-            [("DOCKER_API_VERSION", &args.api_version), ("DOCKER_TLS_HOSTNAME", &args.tls_hostname)]
-        {
-            if let Some(value) = value.as_deref().filter(|v| *v != "auto") {
-                env.push((name.into(), Text::new(value)));
-            }
-        }
-        let ask = ["/bin/sh", "-c", version::ASK, "sh"].into_iter().chain(docker.iter().map(String::as_str));
-        let ask = Command { env: env.clone(), timeout: Some(LOOK), ..Command::argv(ask) };
-        let names: Vec<String> = match &args.files {
-            Some(files) if !files.is_empty() => files.clone(),
-            _ => DEFAULT_FILES.map(String::from).to_vec(),
-        };
-        let paths: Vec<String> = names.iter().map(|name| below(&dir, name)).collect();
-        let (answer, at_dir, files) = tokio::try_join!(
-            cx.target.query(ask),
-            cx.target.stat(&dir),
-            futures::future::try_join_all(paths.iter().map(|path| cx.target.stat(path))),
-        )?;
-        let version = version::judge(&docker[0], &answer)?;
-        if at_dir.is_none_or(|stat| stat.kind != crate::remote::FileKind::Directory) {
-            return Err(Failure::new(format!("\"{dir}\" is not a directory"))
-                .help("project_src is the directory of the Compose file on the host"));
-        }
-        if args.files.as_ref().is_some_and(|f| !f.is_empty()) {
-            if let Some((name, _)) = names.iter().zip(&files).find(|(_, stat)| stat.is_none()) {
-                return Err(Failure::new(format!(
-                    "Cannot find Compose file \"{name}\" relative to project directory \"{dir}\""
-                )));
-            }
-        } else if args.check_files_existing && files.iter().all(Option::is_none) {
-            return Err(Failure::new(format!(
-                "\"{dir}\" does not contain {}, or {}",
-                DEFAULT_FILES[..3].join(", "),
-                DEFAULT_FILES[3]
-            )));
-        }
-        if args.assume_yes && version < Version::ASSUME_YES {
-            return Err(Failure::new(format!(
-                "assume_yes=true needs Docker Compose {} or newer, not version {version}",
-                Version::ASSUME_YES
-            )));
-        }
-        let warnings = overridden(&args, &dir, cx).await?;
-        Ok((Arc::new(Project { args, version, docker, dir, env }), warnings))
-    }
-
-    /// `docker compose …` in the project's directory.
-    fn compose<T: AsRef<str>>(&self, words: &[T], limit: Duration) -> Command {
-        let args = &self.args;
-        let mut argv = self.docker.clone();
-        let mut push = |words: &[&str]| argv.extend(words.iter().map(|w| w.to_string()));
-        push(&["compose", "--ansi", "never"]);
-        if self.version >= Version::PROGRESS {
-            push(&["--progress", "plain"]);
-        }
-        push(&["--project-directory", &self.dir]);
-        if let Some(name) = &args.project_name {
-            push(&["--project-name", name]);
-        }
-        for (flag, values) in
-            [("--file", &args.files), ("--env-file", &args.env_files), ("--profile", &args.profiles)]
-        {
-            for value in values.iter().flatten() {
-                push(&[flag, value]);
-            }
-        }
-        argv.extend(words.iter().map(|w| w.as_ref().to_string()));
-        Command {
-            chdir: Some(self.dir.clone()),
-            env: self.env.clone(),
-            timeout: Some(limit),
-            ..Command::argv(argv)
-        }
-    }
-
-    fn ps(&self) -> Command {
-        let mut words = vec!["ps", "--format", "json", "--all"];
-        if self.version >= Version::PS_NO_TRUNC {
-            words.push("--no-trunc");
-        }
-        self.compose(&words, LOOK)
-    }
-
-    async fn containers(&self, cx: &PlanCx<'_>) -> Result<Vec<Container>, Failure> {
-        let output = cx.target.probe(self.ps()).await?;
-        if !output.success() {
-            return Err(self.refused("ps", &output));
-        }
-        containers::parse(&output.stdout_text()).map_err(Failure::new)
-    }
-
-    /// What Compose says that it would do. It isn't asked to wait: a dry run would wait for the
-    /// containers that are there now, and fail where one of them is stopped.
-    async fn dry_run(&self, cx: &PlanCx<'_>, words: &[String]) -> Result<(Progress, Output), Failure> {
-        let mut dry = without_wait(words);
-        // Before `--`, after which only services come.
-        let end = dry.iter().position(|w| w == "--").unwrap_or(dry.len());
-        dry.insert(end, "--dry-run".into());
-        let output = cx.target.probe(self.compose(&dry, WORK)).await?;
-        if !output.success() {
-            return Err(self.refused(&words[0], &output));
-        }
-        Ok((Progress::parse(&said(&output)), (*output).clone()))
-    }
-
-    /// Compose refused before anything was changed.
-    fn refused(&self, what: &str, output: &Output) -> Failure {
-        let stderr = said(output);
-        let progress = Progress::parse(&stderr);
-        let why = if progress.errors.is_empty() { last_line(&stderr) } else { progress.errors.join("\n") };
-        let failure =
-            Failure::new(format!("docker compose {what} in {} failed: {why}; nothing was changed", self.dir))
-                .value("rc", Val::Int(output.status.into()))
-                .value("stdout", output.stdout_text())
-                .value("stderr", stderr.as_str());
-        let help = if stderr.contains("permission denied") {
-            "this user may not talk to the Docker engine: use `become: true`, or add it to the group `docker`"
-        } else if stderr.contains("Cannot connect to the Docker daemon") {
-            "start the engine: `systemctl start docker`"
-        } else if stderr.contains("no such service") {
-            "`docker compose config --services` in that directory lists the services"
-        } else {
-            return failure;
-        };
-        failure.help(help)
-    }
-
-    fn up_words(&self) -> Vec<String> {
-        let args = &self.args;
-        let mut words: Vec<String> =
-            ["up", "--detach", "--no-color", "--quiet-pull"].map(String::from).to_vec();
-        let mut push = |word: &str| words.push(word.to_string());
-        match args.pull {
-            Pull::Policy => {}
-            Pull::Always => ["--pull", "always"].into_iter().for_each(&mut push),
-            Pull::Missing => ["--pull", "missing"].into_iter().for_each(&mut push),
-            Pull::Never => ["--pull", "never"].into_iter().for_each(&mut push),
-        }
-        if args.remove_orphans {
-            push("--remove-orphans");
-        }
-        match args.recreate {
-            Recreate::Always => push("--force-recreate"),
-            Recreate::Never => push("--no-recreate"),
-            Recreate::Auto => {}
-        }
-        if args.renew_anon_volumes {
-            push("--renew-anon-volumes");
-        }
-        if !args.dependencies {
-            push("--no-deps");
-        }
-        if let Some(seconds) = args.timeout {
-            push("--timeout");
-            push(&seconds.to_string());
-        }
-        match args.build {
-            Build::Always => push("--build"),
-            Build::Never => push("--no-build"),
-            Build::Policy => {}
-        }
-        for (service, count) in &args.scale {
-            push("--scale");
-            push(&format!("{service}={count}"));
-        }
-        if args.wait {
-            push("--wait");
-            if let Some(seconds) = args.wait_timeout {
-                push("--wait-timeout");
-                push(&seconds.to_string());
-            }
-        }
-        if args.assume_yes {
-            push(if self.version < Version::ASSUME_YES_LONG { "-y" } else { "--yes" });
-        }
-        self.services_after(words)
-    }
-
-    fn services_after(&self, mut words: Vec<String>) -> Vec<String> {
-        words.push("--".into());
-        words.extend(self.args.services.iter().cloned());
-        words
-    }
-
-    fn with_timeout(&self, word: &str) -> Vec<String> {
-        let mut words = vec![word.to_string()];
-        if let Some(seconds) = self.args.timeout {
-            words.extend(["--timeout".into(), seconds.to_string()]);
-        }
-        words
-    }
-
     /// Whether the task is about this service.
     fn concerns(&self, service: &str) -> bool {
         self.args.services.is_empty() || self.args.services.iter().any(|s| s == service)
@@ -517,133 +311,13 @@ impl Project {
         Ok(plan)
     }
 
-    /// In check mode: whether the variables that Compose would read aren't on the host yet.
-    async fn env_is_planned(&self, cx: &PlanCx<'_>) -> Result<bool, Failure> {
-        for path in env_paths(&self.args, &self.dir) {
-            let planned = cx.target.stat_with(&path, true, Some(Checksum::Sha256)).await?;
-            let planned = planned.and_then(|stat| stat.checksum.clone());
-            // A command sees the host as it is, whatever is planned.
-            let present = cx.target.query(Command::argv(["sha256sum", "--", &path])).await?;
-            let present = present.stdout_text().split_whitespace().next().map(str::to_string);
-            if planned.is_some() && planned != present {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn named(&self) -> String {
         if self.args.services.is_empty() { "(all services)".into() } else { self.args.services.join(" ") }
     }
 }
 
-fn docker_command(args: &Args) -> Vec<String> {
-    let mut words = vec![args.docker_cli.clone().unwrap_or_else(|| "docker".into())];
-    for (flag, value) in [("--host", &args.docker_host), ("--context", &args.cli_context)] {
-        if let Some(value) = value {
-            words.extend([flag.to_string(), value.clone()]);
-        }
-    }
-    if args.validate_certs {
-        words.push("--tlsverify".into());
-    } else if args.tls {
-        words.push("--tls".into());
-    }
-    for (flag, value) in
-        [("--tlscacert", &args.ca_path), ("--tlscert", &args.client_cert), ("--tlskey", &args.client_key)]
-    {
-        if let Some(value) = value {
-            words.extend([flag.to_string(), value.clone()]);
-        }
-    }
-    words
-}
-
-/// The flags of `up` but for those that make it wait.
-fn without_wait(words: &[String]) -> Vec<String> {
-    let mut kept = words.to_vec();
-    if let Some(at) = kept.iter().position(|w| w == "--wait-timeout") {
-        kept.drain(at..at + 2);
-    }
-    kept.retain(|w| w != "--wait");
-    kept
-}
-
-fn below(dir: &str, name: &str) -> String {
-    if name.starts_with('/') { name.to_string() } else { format!("{dir}/{name}") }
-}
-
-fn env_paths(args: &Args, dir: &str) -> Vec<String> {
-    match &args.env_files {
-        Some(files) if !files.is_empty() => files.iter().map(|f| below(dir, f)).collect(),
-        _ => vec![below(dir, ".env")],
-    }
-}
-
-/// The shell's environment wins over `.env`: a variable set in both means that a changed `.env` is
-/// not what the containers get.
-async fn overridden(args: &Args, dir: &str, cx: &PlanCx<'_>) -> Result<Vec<String>, Failure> {
-    let mut keys = BTreeSet::new();
-    for path in env_paths(args, dir) {
-        match cx.target.read(&path, 1 << 20).await {
-            Ok(file) => keys.extend(keys_of(&String::from_utf8_lossy(&file.content))),
-            Err(e) if e.kind == RemoteErrorKind::Unreachable => return Err(e.into()),
-            Err(e) => {
-                return Ok(vec![format!("{path} can't be compared with the environment: {}", e.message)]);
-            }
-        }
-    }
-    // Names only: the values are nobody's business.
-    let script = "env | sed -n 's/^\\([A-Za-z_][A-Za-z0-9_]*\\)=.*/\\1/p'";
-    let names = cx.target.query(Command::shell(script)).await?;
-    let names = names.stdout_text();
-    let own = cx.environment.iter().map(|(name, _)| (name.as_str(), "`environment:` of the task"));
-    let login = names.lines().map(|name| (name, "the environment of the login on the host"));
-    Ok(own
-        .chain(login)
-        .filter(|(name, _)| keys.contains(*name))
-        .map(|(name, place)| {
-            format!("{name} is set by {place}, which wins over .env: containers get that value, not the one in the file")
-        })
-        .collect())
-}
-
-/// The keys that a `.env` assigns.
-fn keys_of(text: &str) -> BTreeSet<String> {
-    let key = |line: &str| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let name = line.split(['=', ':']).next()?.trim();
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        (plain && line.contains(['=', ':'])).then(|| name.to_string())
-    };
-    text.lines().filter_map(key).collect()
-}
-
 fn looking(label: &str, command: Command) -> Step {
     Step::passing(label, command)
-}
-
-/// The stderr of Compose, without what it repeats of a `.env` that it can't parse: that line may
-/// hold a secret that nobody has registered yet.
-fn said(output: &Output) -> String {
-    let text = output.stderr_text();
-    let cut = |line: &str| {
-        [
-            "unterminated quoted value",
-            "unexpected character",
-            "in variable name",
-            "Invalid template:",
-            "invalid template",
-        ]
-        .iter()
-        .find_map(|phrase| line.find(phrase).map(|at| at + phrase.len()))
-        .map_or_else(
-            || line.to_string(),
-            |end| format!("{} (the rest is not shown: it may be secret)", &line[..end]),
-        )
-    };
-    text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 fn indented(text: &str) -> String {

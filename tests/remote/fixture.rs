@@ -230,6 +230,30 @@ pub fn here() -> Connection {
     Connection::operator()
 }
 
+/// Something that holds over a transport, whichever shell the host has.
+pub fn on_every_shell(transport: TransportKind, holds: impl Fn(&Sshd, Sh)) {
+    if transport == TransportKind::Ssh && find("ssh").is_none() {
+        return skip("there is no ssh on this machine");
+    }
+    for sh in SHELLS {
+        let Some(sshd) = Sshd::start(sh) else { continue };
+        writeln!(std::io::stderr(), "{}", sh.name()).ok();
+        holds(&sshd, sh);
+    }
+}
+
+/// Runs a test of this machine again in processes of their own, with each shell as their `sh`, whose
+/// name is in SH_OF_THIS_TEST then.
+pub fn here_on_every_shell(test: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    for sh in SHELLS {
+        match sh.path(dir.path()) {
+            Some(path) => drop(in_a_process(test, &[("PATH", &path), ("SH_OF_THIS_TEST", sh.name())])),
+            None => skip(&format!("there is no {} on this machine", sh.name())),
+        }
+    }
+}
+
 /// Runs a test again in a process of its own, which it knows by the environment variables.
 pub fn in_a_process(test: &str, environment: &[(&str, &str)]) -> String {
     let output = Command::new(std::env::current_exe().unwrap())

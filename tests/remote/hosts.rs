@@ -64,16 +64,7 @@ fn local_on_every_shell() {
     if let Ok(sh) = std::env::var("SH_OF_THIS_TEST") {
         return local(&sh);
     }
-    let dir = tempfile::tempdir().unwrap();
-    for sh in SHELLS {
-        match sh.path(dir.path()) {
-            Some(path) => drop(in_a_process(
-                "hosts::local_on_every_shell",
-                &[("PATH", &path), ("SH_OF_THIS_TEST", sh.name())],
-            )),
-            None => skip(&format!("there is no {} on this machine", sh.name())),
-        }
-    }
+    here_on_every_shell("hosts::local_on_every_shell");
 }
 
 fn local(sh: &str) {

@@ -195,16 +195,11 @@ fn without_links(folder: &Path) {
 }
 
 fn over_ssh(transport: TransportKind) {
-    if transport == TransportKind::Ssh && find("ssh").is_none() {
-        return skip("there is no ssh on this machine");
-    }
-    for sh in SHELLS {
-        let Some(sshd) = Sshd::start(sh) else { continue };
-        writeln!(std::io::stderr(), "{}", sh.name()).ok();
+    on_every_shell(transport, |sshd, sh| {
         within(120, all(&sshd.connection(transport), true));
         without_links(&sshd.dir.path().join(sh.name()));
         within(120, all(&sshd.connection(transport), false));
-    }
+    });
 }
 
 #[test]

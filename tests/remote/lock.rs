@@ -269,14 +269,7 @@ async fn files_are_the_login_users_alone(connection: &Connection) {
 }
 
 fn over_ssh(transport: TransportKind) {
-    if transport == TransportKind::Ssh && find("ssh").is_none() {
-        return skip("there is no ssh on this machine");
-    }
-    for sh in SHELLS {
-        let Some(sshd) = Sshd::start(sh) else { continue };
-        writeln!(std::io::stderr(), "{}", sh.name()).ok();
-        within(240, all(&sshd.connection(transport)));
-    }
+    on_every_shell(transport, |sshd, _| within(240, all(&sshd.connection(transport))));
 }
 
 #[test]
@@ -294,16 +287,7 @@ fn here_on_every_shell() {
     if std::env::var("SH_OF_THIS_TEST").is_ok() {
         return within(240, all(&here()));
     }
-    let dir = tempfile::tempdir().unwrap();
-    for sh in SHELLS {
-        match sh.path(dir.path()) {
-            Some(path) => drop(in_a_process(
-                "lock::here_on_every_shell",
-                &[("PATH", &path), ("SH_OF_THIS_TEST", sh.name())],
-            )),
-            None => skip(&format!("there is no {} on this machine", sh.name())),
-        }
-    }
+    fixture::here_on_every_shell("lock::here_on_every_shell");
 }
 
 /// Nothing is used that somebody else could have planted.
