@@ -6,6 +6,7 @@
 //! Afterwards `ps` is read again: a recreated container must have a new id, and with `wait` be
 //! running and healthy. A failure names the service, its state and the end of its log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,10 @@ mod project;
 mod tests;
 mod words;
 
-use args::{Args, Recreate, RemoveImages, State};
-use goal::{Goal, last_line};
+use args::{Args, Build, Pull, Recreate, RemoveImages, State};
+use goal::Goal;
 use project::{Project, said};
+use words::without_wait;
 
 /// Lines of a service's log that a failure shows.
 const LOG_LINES: &str = "20";

@@ -2,7 +2,7 @@
 
 use seqn_play::remote::{Connections, TransportKind};
 
-use crate::fixture::{SHELLS, Sh, Sshd, find, here, in_a_process, skip, within};
+use crate::fixture::{Sh, Sshd, find, here, here_on_every_shell, skip, within};
 use crate::suite;
 
 fn over_ssh(transport: TransportKind, sh: Sh) {

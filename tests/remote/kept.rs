@@ -1,6 +1,5 @@
 //! Content that stays beside its file while something replaces it, and is put back.
 
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use seqn_play::remote::{
 };
 use seqn_play::source::hex::sha256;
 
-use crate::fixture::{SHELLS, Sh, Sshd, find, here, in_a_process, is_root, skip, within};
+use crate::fixture::{SHELLS, Sh, Sshd, find, here, in_a_process, is_root, on_every_shell, skip, within};
 use crate::suite::{bytes, write};
 
 /// What [`Effect::Keep`] tells of a kept file, and where it is.

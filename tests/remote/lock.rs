@@ -1,6 +1,5 @@
 //! The lock on a host: who has it, who is refused, what is left beside it.
 
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +10,7 @@ use seqn_play::remote::{
     LockRequest, RemoteErrorKind, TransportKind,
 };
 
-use crate::fixture::{SHELLS, Sshd, find, here, in_a_process, is_root, me, skip, within};
+use crate::fixture::{self, here, is_root, me, on_every_shell, within};
 use crate::suite::{bytes, write};
 
 /// A project of one test, gone with this value.

@@ -27,20 +27,20 @@ pub struct State {
     /// Handler (by its index) → hosts.
     pub notified: IndexMap<usize, IndexSet<HostName>>,
     /// Role identity and host, of roles that came to their end after a task of theirs ran.
-    roles_run: HashSet<(String, HostName)>,
+    pub(super) roles_run: HashSet<(String, HostName)>,
     /// Of roles with a task that ran: not skipped, and on a reachable host.
     pub roles_begun: HashSet<(String, HostName)>,
     pub left_roles: HashSet<(String, HostName)>,
     /// Steps in the order applied, as far as a transaction may need them.
     pub applied: HashMap<HostName, Vec<Applied>>,
-    vars_files: HashMap<HostName, Arc<Map>>,
+    pub(super) vars_files: HashMap<HostName, Arc<Map>>,
     /// How often handlers were flushed.
-    flushes: usize,
+    pub(super) flushes: usize,
 }
 
 impl State {
     /// How many hosts failed or are out of reach.
-    fn gone(&self) -> usize {
+    pub(super) fn gone(&self) -> usize {
         self.failed.union(&self.unreachable).count()
     }
 }
@@ -53,23 +53,23 @@ pub struct Progress {
     /// `--step` was answered with "continue".
     pub step_over: bool,
     /// Hosts that take no part in later plays.
-    failed: IndexSet<HostName>,
-    unreachable: IndexSet<HostName>,
+    pub(super) failed: IndexSet<HostName>,
+    pub(super) unreachable: IndexSet<HostName>,
     /// A whole batch failed, or one failure was everyone's: there are no later plays.
     pub over: bool,
     /// How many plays have begun.
-    plays: usize,
+    pub(super) plays: usize,
 }
 
 impl Progress {
     /// What is known of the hosts of a batch before it runs.
-    fn of(&self, batch: &[HostName]) -> State {
+    pub(super) fn of(&self, batch: &[HostName]) -> State {
         let among =
             |hosts: &IndexSet<HostName>| batch.iter().filter(|h| hosts.contains(*h)).cloned().collect();
         State { failed: among(&self.failed), unreachable: among(&self.unreachable), ..State::default() }
     }
 
-    fn learn(&mut self, batch: &[HostName], state: &State) {
+    pub(super) fn learn(&mut self, batch: &[HostName], state: &State) {
         for (known, now) in [(&mut self.failed, &state.failed), (&mut self.unreachable, &state.unreachable)] {
             known.retain(|h| !batch.contains(h));
             known.extend(now.iter().cloned());

@@ -15,12 +15,12 @@ use crate::source::{Text, Val};
 
 /// A Compose project on a host, and how Compose is called for it.
 pub struct Project {
-    args: Args,
-    version: Version,
+    pub args: Args,
+    pub version: Version,
     /// The docker program with its own flags.
-    docker: Vec<String>,
-    dir: String,
-    env: Vec<(String, Text)>,
+    pub docker: Vec<String>,
+    pub dir: String,
+    pub env: Vec<(String, Text)>,
 }
 
 impl Project {

@@ -1,10 +1,12 @@
 use std::path::Path;
 
+use super::environment::keys_of;
 use super::*;
 use crate::module::context::{Services, TemplateOptions};
 use crate::remote::{
     Answer, FileKind, FileRead, Host, Observation, Program, RemoteError, Stat, Stream, Target,
 };
+use crate::source::Text;
 use crate::source::args::{args as arguments, from_val};
 
 /// A host that answers by what a command line contains, the last rule first.
