@@ -260,7 +260,10 @@ impl Rehearse {
         let Some(given) = &self.finish else { return Ok(Vec::new()) };
         let refused = |why: &str| {
             let e = Error::refused(format!("--finish {given:?} {why}"));
-            Err(setup::problem("rehearse", &e.help("the flags that finish the run: --finish '--tags finish'")))
+            Err(setup::problem(
+                "rehearse",
+                &e.help("the flags that finish the run: --finish '--tags finish'"),
+            ))
         };
         let Ok(flags) = shell_words::split(given) else { return refused("has a quote that isn't closed") };
         let like = self.like(&flags)?;
@@ -287,7 +290,10 @@ impl Rehearse {
             );
         }
         if self.only.contains(&StageName::Finish) && self.finish.is_none() {
-            return refused("--only finish needs to know how", "--finish FLAGS, such as --finish '--tags finish'");
+            return refused(
+                "--only finish needs to know how",
+                "--finish FLAGS, such as --finish '--tags finish'",
+            );
         }
         match self.jobs {
             Some(0) => refused("--jobs 0 does nothing", "at least 1"),

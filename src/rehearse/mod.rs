@@ -286,7 +286,8 @@ mod tests {
         assert_eq!(names(&[StageName::Lint]), "lint");
         assert_eq!(names(&[StageName::Leaks, StageName::Prediction]), "check run prediction rollback leaks");
         assert_eq!(names(&[StageName::Faults]), "check run again rollback faults");
-        let again: Vec<&str> = with_needed(&[StageName::Again], true).iter().map(|stage| stage.name()).collect();
+        let again: Vec<&str> =
+            with_needed(&[StageName::Again], true).iter().map(|stage| stage.name()).collect();
         assert_eq!(again.join(" "), "check run finish again rollback");
         assert!("nope".parse::<StageName>().unwrap_err().contains("prediction"));
     }

@@ -71,7 +71,9 @@ impl Rehearsing {
         }
         // What a second run would do can only be asked before: afterwards it may well begin anew.
         memory.idempotent = match self.start("finish-settled", Doing::Check(&[])).await {
-            Ok(check) => check.is_fine() && prediction::changed_again(&prediction::outcomes(&check.told)).is_empty(),
+            Ok(check) => {
+                check.is_fine() && prediction::changed_again(&prediction::outcomes(&check.told)).is_empty()
+            }
             Err(why) => return wrong("it could not be tried", why),
         };
         let predicted = match self.start("finish-check", Doing::Check(&self.wanted.finish)).await {
