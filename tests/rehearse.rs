@@ -376,6 +376,26 @@ fn a_leak_is_caught() {
     ran.never_says("Pl4nted");
 }
 
+/// A public key stands in `.env` beside secrets, goes into a file of several lines, and is shown.
+#[test]
+fn a_public_key_is_no_leak() {
+    let key = age::x25519::Identity::generate().to_public().to_string();
+    let tasks = "
+- name: Read it from .env
+  seqn.play.dotenv_info: {path: DIR/.env, keys: [RECIPIENT]}
+  register: env
+- name: Keep it
+  copy:
+    dest: DIR/record.json
+    content: \"{{ {'recipients': [env.variables.RECIPIENT]} | to_nice_json }}\"
+- name: Show it
+  debug: {msg: {recipients: [KEY]}}
+";
+    let test = rehearsal(&tasks.replace("KEY", &key)).file(".env", &format!("RECIPIENT={key}\n"));
+    let ran = test.args(&NO_FAULTS).run().success();
+    assert!(all_below(&folder(&ran).join("output")).contains(&format!("[\"{key}\"]")));
+}
+
 #[test]
 fn no_secret_is_in_the_result_however_it_is_written() {
     let secret = "p<w>&\"quoted'secret";
