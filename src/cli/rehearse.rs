@@ -22,8 +22,8 @@ use super::session::Session;
 use super::setup::{self, Outputs};
 
 /// Proves a playbook on an inventory that is marked as a place that may break: lint, check mode, the
-/// run, its prediction, what finishes it, a second run, rollback, the outage, faults at every boundary, leaks. All flags
-/// of a run are taken too.
+/// run, its prediction, what finishes it, a second run, rollback, the outage, faults at every boundary,
+/// leaks. All flags of a run are taken too.
 #[derive(Debug, Parser)]
 #[command(
     name = "seqn-play rehearse",
@@ -34,7 +34,8 @@ pub struct Rehearse {
     /// About a minute: all stages, and as many faults as fit
     #[arg(long)]
     quick: bool,
-    /// Only these stages, and what they need: lint,check,run,prediction,finish,again,rollback,outage,faults,leaks
+    /// Only these stages, and what they need: lint,check,run,prediction,finish,again,rollback,outage,
+    /// faults,leaks
     #[arg(long, value_name = "STAGES", value_delimiter = ',')]
     only: Vec<StageName>,
     /// Only these faults: kill,cut,refused,unhealthy,disk-full,denied,slow
@@ -259,11 +260,8 @@ impl Rehearse {
     fn finish_flags(&self) -> Result<Vec<String>, Diagnostics> {
         let Some(given) = &self.finish else { return Ok(Vec::new()) };
         let refused = |why: &str| {
-            let e = Error::refused(format!("--finish {given:?} {why}"));
-            Err(setup::problem(
-                "rehearse",
-                &e.help("the flags that finish the run: --finish '--tags finish'"),
-            ))
+            let e = Error::refused(format!("--finish {why}")).help("such as --finish '--tags finish'");
+            Err(setup::problem("rehearse", &e))
         };
         let Ok(flags) = shell_words::split(given) else { return refused("has a quote that isn't closed") };
         let like = self.like(&flags)?;
