@@ -164,6 +164,121 @@ fn after_a_one_way_step_rollback_must_refuse_and_the_place_is_restored() {
     assert_eq!((verdict(&ran, "rollback"), verdict(&ran, "faults")), ("passed".into(), "failed".into()));
 }
 
+/// A rotation whose second part takes the old value away, and that refuses to begin anew before that.
+const WITH_FINISH: &str = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Look at the second slot
+      stat: {path: DIR/second}
+      register: slot
+    - name: Check that the second slot is free
+      assert: {that: not slot.stat.exists, fail_msg: it is taken}
+    - name: Fill the second slot
+      copy: {dest: DIR/second, content: \"new\\n\"}
+      again: ok
+- hosts: all
+  gather_facts: false
+  tags: [never, finish]
+  tasks:
+    - name: Move it into the first slot
+      copy: {dest: DIR/first, content: \"new\\n\"}
+    - name: Is its grace over
+      assert: {that: grace_over | default(false) | bool}
+      when: not ansible_check_mode
+    - name: Empty the second slot
+      file: {path: DIR/second, state: absent}
+    - name: Nobody needs the old one
+      command: rm DIR/old
+      args: {removes: DIR/old}
+";
+
+fn with_finish() -> Test {
+    rehearsal("").file("play.yml", WITH_FINISH.trim_start()).file("first", "old\n")
+}
+
+const FINISH: [&str; 2] = ["--finish", "--tags finish -e 'grace_over=true'"];
+
+#[test]
+fn what_the_run_began_is_finished() {
+    // One kill between the Steps of the run, then resume, which must leave what finish predicts of it.
+    let ran = with_finish().args(&FINISH).args(&["--faults", "kill"]).run().success();
+    let ran = ran.holds("first", "old\n").lacks("second");
+    let told = result(&ran);
+    let names = |of: &str| {
+        let all = told[of].as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("stages"), "lint check run prediction finish again rollback outage faults leaks");
+    assert_eq!(names("phases"), "run finish again rollback-again rollback-finish rollback");
+    assert_eq!((&told["whole"], &told["finish_prediction"]["right"]), (&true.into(), &4.into()), "{told:#}");
+    assert_eq!(told["cases"].as_array().unwrap().len(), 6, "of the run alone");
+    assert!(text(&ran, "rehearsal.html").contains("Timeline: finish"));
+    let said = all_below(&folder(&ran).join("output"));
+    assert!(said.contains("it is taken"), "without its end a second run would refuse");
+    // So without it the rehearsal fails.
+    let ran = with_finish().args(&NO_FAULTS).run().code(2).says("a second run fails").says("it is taken");
+    assert_eq!((verdict(&ran, "again"), verdict(&ran, "rollback")), ("failed".into(), "passed".into()));
+}
+
+#[test]
+fn a_finish_that_fails_is_caught_and_taken_back() {
+    let finish = ["--only", "again,leaks", "--finish", "--tags finish"];
+    let ran = with_finish().args(&finish).run().code(2).says("[box] Is its grace over");
+    assert_eq!((verdict(&ran, "finish"), verdict(&ran, "again")), ("failed".into(), "skipped".into()));
+    assert_eq!(verdict(&ran, "rollback"), "passed");
+    ran.holds("first", "old\n").lacks("second");
+}
+
+#[test]
+fn a_wrong_prediction_of_the_finish_is_caught() {
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Only in check mode
+  copy: {dest: DIR/more, content: x}
+  when: ansible_check_mode
+  tags: [never, finish]
+";
+    let ran = rehearsal(tasks).args(&["--only", "finish", "--finish", "--tags finish"]).run().code(2);
+    let ran = ran.says("predicted changed, it was skipped").lacks("written");
+    assert_eq!(verdict(&ran, "finish"), "failed");
+    assert!(text(&ran, "rehearsal.html").contains("Wrong predictions of the finish"));
+}
+
+#[test]
+fn a_finish_that_is_one_way_must_not_be_rolled_back() {
+    let finish = [&["--only", "rollback,again"], &FINISH[..]].concat();
+    let restore = ["--restore", "echo old >DIR/first; rm -f DIR/second; touch DIR/old"];
+    let ran = with_finish().file("old", "").args(&finish).args(&restore).run().success();
+    let ran =
+        ran.says("of the finishing run it refuses, as it must: ").holds("first", "old\n").holds("old", "");
+    assert_eq!(verdict(&ran, "rollback"), "passed");
+    // Without a way back it stays, and so does the run below it.
+    let ran = with_finish().file("old", "").args(&finish).run().success().holds("first", "new\n");
+    assert_eq!(result(&ran)["left"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_secret_of_the_finish_is_searched_too() {
+    let tasks = "
+- name: Nobody knows yet that it is a secret
+  debug: {msg: \"{{ lookup('file', 'DIR/pw') }}\"}
+  tags: [never, finish]
+- name: Now it is known
+  set_fact: {password: \"{{ lookup('password', 'DIR/pw') }}\"}
+  tags: [never, finish]
+- name: Use it
+  copy: {dest: DIR/used, content: '{{ password }}', mode: '0600'}
+  tags: [never, finish]
+- name: Do something
+  copy: {dest: DIR/written, content: x}
+";
+    let test = rehearsal(tasks).file("pw", "Pl4ntedPl4ntedPl4nted");
+    let ran = test.args(&["--only", "finish,leaks", "--finish", "--tags finish"]).run().code(2);
+    ran.says("a secret stands in").says("output/finish.jsonl").never_says("Pl4nted");
+}
+
 /// One Step, each fault.
 #[test]
 fn each_fault_strikes_and_one_command_leads_out() {
@@ -259,6 +374,26 @@ fn a_leak_is_caught() {
         ["rehearsal.json", "rehearsal.xml", "rehearsal.html", "rehearsal.txt"].map(|file| text(&ran, file));
     assert!(!told.concat().contains("Pl4nted"), "the result shows it");
     ran.never_says("Pl4nted");
+}
+
+/// A public key stands in `.env` beside secrets, goes into a file of several lines, and is shown.
+#[test]
+fn a_public_key_is_no_leak() {
+    let key = age::x25519::Identity::generate().to_public().to_string();
+    let tasks = "
+- name: Read it from .env
+  seqn.play.dotenv_info: {path: DIR/.env, keys: [RECIPIENT]}
+  register: env
+- name: Keep it
+  copy:
+    dest: DIR/record.json
+    content: \"{{ {'recipients': [env.variables.RECIPIENT]} | to_nice_json }}\"
+- name: Show it
+  debug: {msg: {recipients: [KEY]}}
+";
+    let test = rehearsal(&tasks.replace("KEY", &key)).file(".env", &format!("RECIPIENT={key}\n"));
+    let ran = test.args(&NO_FAULTS).run().success();
+    assert!(all_below(&folder(&ran).join("output")).contains(&format!("[\"{key}\"]")));
 }
 
 #[test]
@@ -368,6 +503,13 @@ fn what_makes_no_sense_is_refused() {
         (vec!["--only", "nope"], "there is no stage"),
         (vec!["--faults", "nope"], "there is no fault"),
         (vec!["--shard", "3/2"], "is not I/N"),
+        (vec!["--only", "finish"], "--only finish needs to know how"),
+        (vec!["--finish", ""], "has no flags"),
+        (vec!["--finish", "--tags 'finish"], "has a quote that isn't closed"),
+        (vec!["--finish", "--tags finish --check"], "has --check, which makes no sense in a rehearsal"),
+        (vec!["--finish", "--tags finish -i other"], "has a flag that the rehearsal gives itself"),
+        (vec!["--finish", "other.yml"], "names another playbook"),
+        (vec!["--finish", "--nope"], "unexpected argument '--nope'"),
     ] {
         rehearsal(GOOD).args(&args).run().code(1).says(says).lacks("written");
     }

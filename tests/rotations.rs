@@ -274,11 +274,15 @@ fn authentik_api_token(it: &mut Operator) {
     it.run("rotate-authentik-api-token.yml -i staging").code(0);
     let rotation = finished(it, "rotate-authentik-api-token.yml", 0);
     let new = it.env(".env", "AUTHENTIK_API_TOKEN");
-    it.run("rotate-authentik-api-token.yml -i staging --tags finish -vvv").code(0);
+    let finish = "rotate-authentik-api-token.yml -i staging --tags finish -vvv";
+    it.run(finish).code(2).says("-e confirm=authentik_api_token");
+    it.run(&format!("{finish} -e confirm=session_secret")).code(2).says("nothing was touched");
+    assert_eq!(it.status(&me, &old), 200);
+    it.run(&format!("{finish} -e confirm=authentik_api_token")).code(0);
     assert_eq!((it.status(&me, &new), it.status(&me, &old)), (200, 403), "the old one is revoked");
     // Going back would lock provisioning out.
     it.run(&format!("rollback {rotation}")).code(1).says("A revoked token can't be given back");
-    it.run("rotate-authentik-api-token.yml -i staging --tags finish").code(2).says("Nothing is left");
+    it.run(finish).code(0).says("Nothing is left");
 }
 
 fn project_secret(it: &mut Operator) {
@@ -329,7 +333,9 @@ fn webhook_secrets(it: &mut Operator) {
     assert_eq!((&seen["slots"], &seen["last"]["slot"]), (&json!(["current", "pending"]), &json!("pending")));
     it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks").code(2).says("is taken");
 
-    it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks --tags finish -vvv").code(0);
+    let finish = "rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks --tags finish -vvv";
+    it.run(finish).code(2).says("-e confirm=webhook_secret.shop-webhooks");
+    it.run(&format!("{finish} -e confirm=webhook_secret.shop-webhooks")).code(0);
     assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET"), new);
     assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET_PENDING"), "");
     let seen = http("GET", &received, &[], "").json();
@@ -362,7 +368,7 @@ fn backup_key(it: &mut Operator) {
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
     it.run(&rotate).code(0);
-    let finish = "rotate-backup-key.yml -i staging --tags finish";
+    let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key";
     it.run(finish).code(2).says("is not the new key");
     let finish = format!("{finish} -e seqn_age_identity_file={identity}");
     it.run(&finish).code(2).says("the old key must be kept until");
@@ -377,6 +383,9 @@ fn backup_key(it: &mut Operator) {
     archives.iter().for_each(|archive| fs::remove_file(archive).expect("an archive"));
     it.run(&finish).code(0).says("may be destroyed");
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), new);
+    // Neither begins anew what is done.
+    assert_eq!(it.run(&rotate).code(0).changed(), ["fresh_backup : Run backup-offsite.sh"]);
+    it.run(&finish).code(0).says("Nothing is left");
 
     let vars = it.project.join("inventory/staging/host_vars/vps/zz.yml");
     fs::write(vars, format!("seqn_age_identity_file: {identity}\n")).expect("a file");

@@ -118,6 +118,38 @@ fn plain(text: &str) -> String {
     out
 }
 
+/// What `--tags finish` of a rotation begins with.
+fn finish() -> Test {
+    let test = Test::new()
+        .file(".token.json", "{\"rotated\": \"2026-01-01\", \"finish_after\": 0, \"previous\": {\"id\": 1}}")
+        .tasks(
+            "- import_role: {name: credential_record, tasks_from: due}
+  vars: {seqn_record_prefix: DIR/., credential_record_of: token}
+- debug: {msg: the old one goes}",
+        );
+    let roles = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("roles");
+    std::os::unix::fs::symlink(roles, test.path().join("roles")).expect("a link");
+    test
+}
+
+#[test]
+fn the_old_credential_goes_when_its_name_is_typed() {
+    for (typed, said, code) in [
+        ("token", "the old one goes", 0),
+        ("yes", "Type token when asked for it; where there is no terminal to ask at: -e confirm=token", 2),
+    ] {
+        let mut at = Terminal::start(finish(), 400);
+        at.until("Type its name to confirm that (token)");
+        at.keys.write_all(format!("{typed}\n").as_bytes()).expect("keys");
+        let (text, ended) = at.end();
+        assert_eq!(ended, code, "{text}");
+        assert!(text.contains(said), "{said:?} is missing in\n{}", text.escape_debug());
+    }
+    // Check mode takes nothing away, and asks nobody.
+    let checked = finish().args(&["play.yml", "--check"]).run().success();
+    checked.says("the old one goes").never_says("Type its name");
+}
+
 const ALL_OUTCOMES: &str = "
 - command: 'true'
 - command: 'true'

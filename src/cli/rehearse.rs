@@ -22,8 +22,8 @@ use super::session::Session;
 use super::setup::{self, Outputs};
 
 /// Proves a playbook on an inventory that is marked as a place that may break: lint, check mode, the
-/// run, its prediction, a second run, rollback, the outage, faults at every boundary, leaks. All flags
-/// of a run are taken too.
+/// run, its prediction, what finishes it, a second run, rollback, the outage, faults at every boundary,
+/// leaks. All flags of a run are taken too.
 #[derive(Debug, Parser)]
 #[command(
     name = "seqn-play rehearse",
@@ -34,7 +34,8 @@ pub struct Rehearse {
     /// About a minute: all stages, and as many faults as fit
     #[arg(long)]
     quick: bool,
-    /// Only these stages, and what they need: lint,check,run,prediction,again,rollback,outage,faults,leaks
+    /// Only these stages, and what they need: lint,check,run,prediction,finish,again,rollback,outage,
+    /// faults,leaks
     #[arg(long, value_name = "STAGES", value_delimiter = ',')]
     only: Vec<StageName>,
     /// Only these faults: kill,cut,refused,unhealthy,disk-full,denied,slow
@@ -46,6 +47,10 @@ pub struct Rehearse {
     /// How many fault cases at once; each needs a place of its own (--place). By default all places
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<usize>,
+    /// Flags with which the playbook is run a second time to finish what the first run began, in one
+    /// word: --finish '--tags finish -e grace_over=true'
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
+    finish: Option<String>,
     /// Inventory of another place like it, which shares the fault cases
     #[arg(long, value_name = "INVENTORY")]
     place: Vec<String>,
@@ -61,12 +66,13 @@ pub struct Rehearse {
 }
 
 /// Flags of a rehearsal alone; the rest is the run's. `true`: with a value.
-const OWN: [(&str, bool); 7] = [
+const OWN: [(&str, bool); 8] = [
     ("--quick", false),
     ("--only", true),
     ("--faults", true),
     ("--shard", true),
     ("--jobs", true),
+    ("--finish", true),
     ("--place", true),
     ("--restore", true),
 ];
@@ -111,7 +117,13 @@ impl Rehearse {
         let name = self.playbook.inventory_name();
         may_break(&session, &name).map_err(wrong)?;
         for place in &self.place {
-            may_break(&self.other(place)?.load(outputs)?, place).map_err(wrong)?;
+            may_break(&self.like(&["-i".into(), place.clone()])?.load(outputs)?, place).map_err(wrong)?;
+        }
+        let finish = self.finish_flags()?;
+        if !finish.is_empty() {
+            let inventories = self.playbook.inventories().into_iter();
+            let there = inventories.flat_map(|inventory| ["-i".to_string(), inventory]);
+            self.like(&there.chain(finish.clone()).collect::<Vec<_>>())?.load(outputs)?;
         }
         let identities = setup::identities(self.playbook.age_identities()).map_err(wrong)?;
         if identities.recipients().is_empty() {
@@ -122,10 +134,7 @@ impl Rehearse {
         let id = new_id();
         let (flags, playbook) = (self.playbook.run_flags(), self.playbook.name());
         let folder = flags.store(&cwd).beside(FOLDER).join(&id);
-        let stages = match self.only.is_empty() {
-            true => StageName::ALL.to_vec(),
-            false => with_needed(&self.only),
-        };
+        let stages = with_needed(&self.only, self.finish.is_some());
         let endpoints = endpoints(&session, outputs)?;
         let reason = format!("rehearsal {id}");
         let rehearsal = Rehearsal {
@@ -140,13 +149,14 @@ impl Rehearse {
             reason: flags.reason.clone(),
             begun: now(),
             seconds: 0.0,
-            whole: stages == StageName::ALL,
+            whole: stages == with_needed(&[], self.finish.is_some()),
             quick: self.quick,
             shard: self.shard.map(|(number, count)| format!("{number}/{count}")),
             only_faults: self.faults.iter().map(|fault| fault.name().into()).collect(),
             passed: false,
             stages: Vec::new(),
             prediction: Default::default(),
+            finish_prediction: None,
             phases: Vec::new(),
             cases: Vec::new(),
             cases_in_all: 0,
@@ -175,6 +185,7 @@ impl Rehearse {
             folder: folder.clone(),
             lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,
+            finish,
             faults: if self.faults.is_empty() { Fault::ALL.to_vec() } else { self.faults.clone() },
             strikes: strikes(&session)?,
             shard: self.shard,
@@ -236,13 +247,33 @@ impl Rehearse {
         Ok(code)
     }
 
-    /// The same run on another place.
-    fn other(&self, inventory: &str) -> Result<Playbook, Diagnostics> {
+    /// The same run with more flags, instead of those about inventories.
+    fn like(&self, more: &[String]) -> Result<Playbook, Diagnostics> {
         let mut words = vec!["seqn-play".to_string()];
         words.extend(without(&self.command, &[&OWN[..], &GIVEN[..]].concat()));
-        words.extend(["-i".into(), inventory.to_string()]);
+        words.extend_from_slice(more);
         Playbook::try_parse_from(words)
             .map_err(|e| Diagnostics(vec![Diagnostic::global("rehearse", e.to_string())]))
+    }
+
+    /// The flags of `--finish`, split as a shell does; none if it isn't given.
+    fn finish_flags(&self) -> Result<Vec<String>, Diagnostics> {
+        let Some(given) = &self.finish else { return Ok(Vec::new()) };
+        let refused = |why: &str| {
+            let e = Error::refused(format!("--finish {why}")).help("such as --finish '--tags finish'");
+            Err(setup::problem("rehearse", &e))
+        };
+        let Ok(flags) = shell_words::split(given) else { return refused("has a quote that isn't closed") };
+        let like = self.like(&flags)?;
+        if let Some(flag) = like.not_rehearsed() {
+            return refused(&format!("has {flag}, which makes no sense in a rehearsal"));
+        }
+        match () {
+            () if flags.is_empty() => refused("has no flags"),
+            () if like.name() != self.playbook.name() => refused("names another playbook"),
+            () if without(&flags, &GIVEN) != flags => refused("has a flag that the rehearsal gives itself"),
+            () => Ok(flags),
+        }
     }
 
     fn refuse_what_makes_no_sense(&self) -> Result<(), Diagnostics> {
@@ -254,6 +285,12 @@ impl Rehearse {
                 &format!("{flag} makes no sense in a rehearsal"),
                 "it runs the playbook many times, and there is nobody to ask; give secrets by --secret-file, \
                  --secret-command or an encrypted -e @FILE",
+            );
+        }
+        if self.only.contains(&StageName::Finish) && self.finish.is_none() {
+            return refused(
+                "--only finish needs to know how",
+                "--finish FLAGS, such as --finish '--tags finish'",
             );
         }
         match self.jobs {

@@ -1,9 +1,11 @@
-//! `dotenv_info` (ours): what Docker Compose reads from a `.env` file. Every value is a Secret.
+//! `dotenv_info` (ours): what Docker Compose reads from a `.env` file. Every value is a Secret, unless
+//! it is public by itself.
 
 use serde::Deserialize;
 
 use super::dotenv::read::{Value, read};
 use super::{Failure, Module, Plan, PlanCx};
+use crate::secret::forms::is_public;
 use crate::source::{Map, Text, Val};
 
 /// Larger files are no `.env`. Bytes.
@@ -37,7 +39,9 @@ impl Module for DotenvInfo {
         let variables =
             variables(text, &args.keys).map_err(|why| Failure::new(format!("{}: {why}", args.path)))?;
         for value in variables.values() {
-            if let Val::Text(text) = value {
+            if let Val::Text(text) = value
+                && text.is_secret()
+            {
                 cx.services.keep_secret(text);
             }
         }
@@ -53,7 +57,9 @@ fn variables(text: &str, keys: &[String]) -> Result<Map, String> {
         match entry.value {
             _ if !wanted => {}
             Value::Known(value) => {
-                all.insert(Val::from(entry.key), Val::Text(Text::secret(value)));
+                // What is made from a public key (a record of several lines) is as public.
+                let text = if is_public(&value) { Text::new(value) } else { Text::secret(value) };
+                all.insert(Val::from(entry.key), Val::Text(text));
             }
             Value::NeedsEnvironment { variables, .. } if !keys.is_empty() => {
                 return Err(format!(
@@ -88,6 +94,15 @@ mod tests {
         assert_eq!(found.get("B"), Some(&Val::from("x yz")));
         assert!(found.values().all(Val::has_secret));
         assert_eq!(variables(text, &[]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn public_keys_are_not_secret() {
+        let key = age::x25519::Identity::generate().to_public();
+        let text = format!("A={key}\nB={key},{key}\nC={key}x\nD=\n");
+        let found = variables(&text, &[]).unwrap();
+        let secret: Vec<bool> = found.values().map(Val::has_secret).collect();
+        assert_eq!(secret, [false, false, true, true]);
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub struct Baseline {
     pub steps: Vec<String>,
     /// In the first state.
     pub predicted: Option<Vec<Seen>>,
-    /// A second run changes nothing.
+    /// After it check mode finds nothing to do.
     pub idempotent: bool,
+    /// What check mode says after it with the flags that finish it.
+    pub to_finish: Option<Vec<Seen>>,
     /// What takes longer hangs.
     pub limit: Duration,
 }
@@ -112,7 +114,7 @@ impl Rehearsing {
         let program = &self.wanted.program;
         let spec = case.spec(&self.wanted.strikes);
         let before = place.store().all().last().map(|run| run.id.clone());
-        let ran = program.start(&name("run"), place, Doing::Run, Some(&spec), baseline.limit).await;
+        let ran = program.start(&name("run"), place, Doing::Run(&[]), Some(&spec), baseline.limit).await;
         if let Some(own) = self.wanted.strikes.get(&case.fault) {
             self.shell(&own.mend, place).await.map_err(|why| format!("it can't be mended: {why}"))?;
         }
@@ -152,12 +154,14 @@ impl Rehearsing {
         }
         let mut wrong = self.endpoints.not_well().await;
         if baseline.idempotent {
-            let check = program.start(&name("check"), place, Doing::Check, None, baseline.limit).await?;
+            let check = program.start(&name("check"), place, Doing::Check(&[]), None, baseline.limit).await?;
             match check.is_fine() {
                 true => wrong.extend(prediction::changed_again(&prediction::outcomes(&check.told))),
                 false => wrong.push(format!("check mode fails: {}", check.why())),
             }
         }
+        let (finish, to_finish) = (&self.wanted.finish, baseline.to_finish.as_deref());
+        wrong.extend(self.predicts_as_before(&name("finish-check"), place, finish, to_finish).await);
         all_well(wrong, "not everything is as a whole run leaves it")
     }
 
@@ -188,7 +192,7 @@ impl Rehearsing {
         let mut wrong = managed::otherwise(&first).await?;
         wrong.extend(self.endpoints.not_well().await);
         let predicted = baseline.predicted.as_deref();
-        wrong.extend(self.predicts_as_before(&name("rollback-check"), place, predicted).await);
+        wrong.extend(self.predicts_as_before(&name("rollback-check"), place, &[], predicted).await);
         all_well(wrong, "rollback does not lead to the first state")?;
         Ok(ended.into())
     }
@@ -223,20 +227,21 @@ impl Rehearsing {
         }
         // Nobody knows what a case that failed left.
         let name = format!("fault-{number:04}-return-check");
-        let mut wrong = self.predicts_as_before(&name, place, baseline.predicted.as_deref()).await;
+        let mut wrong = self.predicts_as_before(&name, place, &[], baseline.predicted.as_deref()).await;
         wrong.extend(self.endpoints.not_well().await);
         all_well(wrong, "it is not in its first state")
     }
 
-    /// Differences between what check mode predicts now and what it predicted in the first state.
+    /// Differences between what check mode predicts now, with these flags more, and what it predicted.
     pub(super) async fn predicts_as_before(
         &self,
         name: &str,
         place: &Place,
+        more: &[String],
         predicted: Option<&[Seen]>,
     ) -> Vec<String> {
         let Some(predicted) = predicted else { return Vec::new() };
-        match self.wanted.program.start(name, place, Doing::Check, None, LONGEST).await {
+        match self.wanted.program.start(name, place, Doing::Check(more), None, LONGEST).await {
             Ok(check) if check.is_fine() => {
                 prediction::differences(predicted, &prediction::outcomes(&check.told))
             }

@@ -2,6 +2,7 @@
 //! against what happened, a second run, rollback, what a user of the service saw, the faults, and a
 //! search for secrets in all that it left. Docs: docs/rehearse.md.
 
+mod back;
 mod case;
 pub mod content;
 pub mod fault;
@@ -13,6 +14,7 @@ mod prediction;
 pub mod program;
 mod progress;
 pub mod required;
+mod runs;
 mod stages;
 
 use std::collections::HashSet;
@@ -44,6 +46,8 @@ pub enum StageName {
     Check,
     Run,
     Prediction,
+    /// Only where it is told how.
+    Finish,
     Again,
     Rollback,
     Outage,
@@ -52,11 +56,12 @@ pub enum StageName {
 }
 
 impl StageName {
-    pub const ALL: [StageName; 9] = [
+    pub const ALL: [StageName; 10] = [
         StageName::Lint,
         StageName::Check,
         StageName::Run,
         StageName::Prediction,
+        StageName::Finish,
         StageName::Again,
         StageName::Rollback,
         StageName::Outage,
@@ -70,6 +75,7 @@ impl StageName {
             StageName::Check => "check",
             StageName::Run => "run",
             StageName::Prediction => "prediction",
+            StageName::Finish => "finish",
             StageName::Again => "again",
             StageName::Rollback => "rollback",
             StageName::Outage => "outage",
@@ -84,7 +90,9 @@ impl StageName {
             StageName::Lint | StageName::Check => &[],
             StageName::Run => &[StageName::Rollback],
             StageName::Prediction => &[StageName::Check, StageName::Run],
-            StageName::Again | StageName::Outage | StageName::Leaks => &[StageName::Run],
+            StageName::Finish | StageName::Outage | StageName::Leaks => &[StageName::Run],
+            // A playbook may refuse to begin anew before it is finished.
+            StageName::Again => &[StageName::Run, StageName::Finish],
             StageName::Rollback => &[StageName::Check, StageName::Run],
             StageName::Faults => &[StageName::Check, StageName::Run, StageName::Again],
         }
@@ -102,9 +110,9 @@ impl std::str::FromStr for StageName {
     }
 }
 
-/// These stages, with all that they need, in order.
-pub fn with_needed(wanted: &[StageName]) -> Vec<StageName> {
-    let mut all = wanted.to_vec();
+/// These stages (all if none is named), with all that they need, in order.
+pub fn with_needed(wanted: &[StageName], finishes: bool) -> Vec<StageName> {
+    let mut all = if wanted.is_empty() { StageName::ALL.to_vec() } else { wanted.to_vec() };
     let mut at = 0;
     while at < all.len() {
         for needed in all[at].needs() {
@@ -116,6 +124,7 @@ pub fn with_needed(wanted: &[StageName]) -> Vec<StageName> {
     }
     all.sort();
     all.dedup();
+    all.retain(|stage| *stage != StageName::Finish || finishes);
     all
 }
 
@@ -130,6 +139,9 @@ pub struct Wanted {
     /// The first one sees all stages; the others share the faults.
     pub places: Vec<Place>,
     pub stages: Vec<StageName>,
+    /// The flags with which the playbook is run a second time to finish what the first run began; none:
+    /// nothing is to be finished.
+    pub finish: Vec<String>,
     /// What lint looks at: the playbook, its roles and what it includes.
     pub lint: Vec<PathBuf>,
     pub endpoints: Vec<Endpoint>,
@@ -268,12 +280,15 @@ mod tests {
     #[test]
     fn a_stage_brings_what_it_needs_and_the_place_comes_back() {
         let names = |wanted: &[StageName]| {
-            let all: Vec<&str> = with_needed(wanted).iter().map(|stage| stage.name()).collect();
+            let all: Vec<&str> = with_needed(wanted, false).iter().map(|stage| stage.name()).collect();
             all.join(" ")
         };
         assert_eq!(names(&[StageName::Lint]), "lint");
         assert_eq!(names(&[StageName::Leaks, StageName::Prediction]), "check run prediction rollback leaks");
         assert_eq!(names(&[StageName::Faults]), "check run again rollback faults");
+        let again: Vec<&str> =
+            with_needed(&[StageName::Again], true).iter().map(|stage| stage.name()).collect();
+        assert_eq!(again.join(" "), "check run finish again rollback");
         assert!("nope".parse::<StageName>().unwrap_err().contains("prediction"));
     }
 }

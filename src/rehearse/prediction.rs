@@ -149,7 +149,7 @@ pub fn differences(before: &[Seen], now: &[Seen]) -> Vec<String> {
             let item = seen.item.as_ref().map(|item| format!(" (item={item})")).unwrap_or_default();
             let (b, n) = (word(b), word(n));
             Some(format!(
-                "[{}] {}{item} at {}: check mode predicts {n}, in the first state it predicted {b}",
+                "[{}] {}{item} at {}: check mode predicts {n}, before it predicted {b}",
                 seen.host, seen.task, seen.at
             ))
         })
@@ -234,6 +234,6 @@ mod tests {
         assert!(differences(&first, &plain(&[("a", "changed"), ("b", "skipped")])).is_empty());
         let now = differences(&first, &plain(&[("a", "ok"), ("b", "changed")]));
         assert_eq!(now.len(), 2, "{now:?}");
-        assert!(now[0].contains("predicts ok, in the first state it predicted changed"), "{now:?}");
+        assert!(now[0].contains("predicts ok, before it predicted changed"), "{now:?}");
     }
 }

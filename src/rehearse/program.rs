@@ -49,8 +49,9 @@ pub struct Program {
 /// What the program does.
 #[derive(Debug, Clone)]
 pub enum Doing<'a> {
-    Check,
-    Run,
+    /// With flags beside those of the playbook.
+    Check(&'a [String]),
+    Run(&'a [String]),
     Resume(&'a str),
     Rollback(&'a str),
     /// What it left is of no interest any more.
@@ -143,13 +144,13 @@ impl Program {
     fn args(&self, place: &Place, doing: &Doing<'_>) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         match doing {
-            Doing::Check | Doing::Run => {
+            Doing::Check(more) | Doing::Run(more) => {
                 args.push("run".into());
-                args.extend(self.playbook.iter().cloned());
+                args.extend(self.playbook.iter().chain(*more).cloned());
                 for inventory in &place.inventory {
                     args.extend(["-i".into(), inventory.clone()]);
                 }
-                if matches!(doing, Doing::Check) {
+                if matches!(doing, Doing::Check(_)) {
                     args.push("--check".into());
                 }
                 args.extend(["--reason".into(), self.reason.clone()]);

@@ -6,12 +6,11 @@ use crate::lint::lint;
 use crate::report::rehearsal::{Phase, Rehearsal, Verdict, Watched};
 use crate::source::Severity;
 
-use super::case::{Baseline, way_back};
+use super::case::Baseline;
 use super::leaks::Searched;
-use super::managed::{self, Managed};
-use super::phase::phase;
 use super::prediction::{self, Seen};
 use super::program::{Doing, Ended, LONGEST, Place};
+use super::runs::{Ran, predicted};
 use super::{Rehearsing, StageName};
 
 /// What a stage came to.
@@ -28,37 +27,32 @@ pub enum Outcome {
 #[derive(Default)]
 pub struct Memory {
     pub verdicts: Vec<(StageName, Verdict)>,
-    predicted: Option<Vec<Seen>>,
-    check_took: Duration,
-    ran: Option<Ran>,
-    /// The second run.
-    second: Option<String>,
+    pub predicted: Option<Vec<Seen>>,
+    pub check_took: Duration,
+    /// In the order in which they were made.
+    pub ran: Vec<Ran>,
+    /// After the run check mode finds nothing to do.
+    pub idempotent: bool,
     /// The place is in its first state again, as far as that can be seen.
-    returned: bool,
-}
-
-/// The run that everything is about.
-struct Ran {
-    id: String,
-    seen: Vec<Seen>,
-    fine: bool,
-    took: Duration,
-    /// Labels of its Steps, in the order applied.
-    steps: Vec<String>,
-    first: Vec<Managed>,
-    /// Why it can't be taken back.
-    one_way: Option<String>,
+    pub returned: bool,
 }
 
 impl Memory {
-    fn has_passed(&self, stage: StageName) -> bool {
-        self.verdicts.contains(&(stage, Verdict::Passed))
+    /// The run of a stage.
+    pub fn ran(&self, stage: StageName) -> Option<&Ran> {
+        self.ran.iter().find(|ran| ran.stage == stage)
+    }
+
+    /// The run of a stage, if it succeeded.
+    pub fn ran_well(&self, stage: StageName) -> Option<&Ran> {
+        self.ran(stage).filter(|ran| ran.fine)
     }
 
     /// How long what is left will take, once that can be guessed.
     pub fn expected(&self, from: StageName) -> Option<Duration> {
-        let took = self.ran.as_ref()?.took;
+        let took = self.ran(StageName::Run)?.took;
         Some(match from {
+            StageName::Finish => took * 4 + self.check_took * 2,
             StageName::Again => took * 2 + self.check_took,
             StageName::Rollback => took + self.check_took,
             _ => return None,
@@ -66,11 +60,11 @@ impl Memory {
     }
 }
 
-fn seen(summary: impl Into<String>, findings: Vec<String>) -> Outcome {
+pub(super) fn seen(summary: impl Into<String>, findings: Vec<String>) -> Outcome {
     Outcome::Seen { summary: summary.into(), findings }
 }
 
-fn wrong(summary: &str, finding: impl Into<String>) -> Outcome {
+pub(super) fn wrong(summary: &str, finding: impl Into<String>) -> Outcome {
     seen(summary, vec![finding.into()])
 }
 
@@ -84,6 +78,7 @@ impl Rehearsing {
             StageName::Check => self.check(memory).await,
             StageName::Run => self.run(memory, told).await,
             StageName::Prediction => predicted(memory, told),
+            StageName::Finish => self.finish(memory, told).await,
             StageName::Again => self.again(memory, told).await,
             StageName::Rollback => self.rollback(memory, told).await,
             StageName::Outage => self.outage(told).await,
@@ -96,7 +91,7 @@ impl Rehearsing {
         self.wanted.program.interrupted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Place {
         &self.wanted.places[0]
     }
 
@@ -124,8 +119,7 @@ impl Rehearsing {
     }
 
     async fn check(&self, memory: &mut Memory) -> Outcome {
-        let ended = match self.wanted.program.start("check", self.place(), Doing::Check, None, LONGEST).await
-        {
+        let ended = match self.start("check", Doing::Check(&[])).await {
             Ok(ended) => ended,
             Err(why) => return wrong("it could not be tried", why),
         };
@@ -139,128 +133,6 @@ impl Rehearsing {
         memory.predicted = Some(predicted);
         memory.check_took = ended.took;
         seen(format!("{changed} of {all} would change, {unknown} unknown"), Vec::new())
-    }
-
-    async fn run(&self, memory: &mut Memory, told: &mut Rehearsal) -> Outcome {
-        if memory.predicted.is_none() && self.wanted.stages.contains(&StageName::Check) {
-            return Outcome::Skipped("check mode failed".into());
-        }
-        let (ended, watched) = match self.watched("run", Doing::Run).await {
-            Ok(done) => done,
-            Err(why) => return wrong("it could not be tried", why),
-        };
-        let run = match self.newest(self.place()) {
-            Ok(run) => run,
-            Err(why) => return wrong("it kept no journal", format!("{why}\n{}", ended.why())),
-        };
-        told.phases.push(phase("run", &ended, &run, watched));
-        let kept = self.learn(&run).and_then(|seal| {
-            let first = managed::first_state(&run.history, &seal)?;
-            Ok((first, way_back(&run.history, &seal).err()))
-        });
-        let (first, one_way) = match kept {
-            Ok(kept) => kept,
-            Err(why) => return wrong("its journal can't be opened", why),
-        };
-        let steps: Vec<String> = run.history.steps.iter().map(|step| step.intent.label.clone()).collect();
-        let seen_of_it = prediction::outcomes(&ended.told);
-        let changed = seen_of_it.iter().filter(|seen| seen.is_changed()).count();
-        let summary =
-            format!("{changed} of {} changed, by {}", seen_of_it.len(), counted(steps.len(), "Step"));
-        let fine = ended.is_fine();
-        let mut findings = if fine { Vec::new() } else { vec![ended.why()] };
-        if fine {
-            findings.extend(self.endpoints.not_well().await);
-        }
-        memory.ran =
-            Some(Ran { id: run.id, seen: seen_of_it, fine, took: ended.took, steps, first, one_way });
-        seen(summary, findings)
-    }
-
-    async fn again(&self, memory: &mut Memory, told: &mut Rehearsal) -> Outcome {
-        if !memory.ran.as_ref().is_some_and(|ran| ran.fine) {
-            return Outcome::Skipped("there was no run that succeeded".into());
-        }
-        let (ended, watched) = match self.watched("again", Doing::Run).await {
-            Ok(done) => done,
-            Err(why) => return wrong("it could not be tried", why),
-        };
-        match self.newest(self.place()) {
-            Ok(run) => {
-                told.phases.push(phase("again", &ended, &run, watched));
-                if let Err(why) = self.learn(&run) {
-                    return wrong("its journal can't be opened", why);
-                }
-                memory.second = Some(run.id).filter(|_| !run.history.steps.is_empty());
-            }
-            Err(why) => return wrong("it kept no journal", why),
-        }
-        if !ended.is_fine() {
-            return wrong("a second run fails", ended.why());
-        }
-        let outcomes = prediction::outcomes(&ended.told);
-        let meant = outcomes.iter().filter(|seen| seen.is_changed() && seen.again).count();
-        let mut findings = prediction::changed_again(&outcomes);
-        let number = findings.len();
-        if number > 0 {
-            findings.push(
-                "a second run must change nothing: give the same values (-e @FILE) where they are made anew, \
-                 or mark a task that is meant to change each time with `again: ok`"
-                    .into(),
-            );
-        }
-        seen(format!("{number} changed again, {meant} that are meant to"), findings)
-    }
-
-    async fn rollback(&self, memory: &mut Memory, told: &mut Rehearsal) -> Outcome {
-        let Some(ran) = &memory.ran else { return Outcome::Skipped("there was no run".into()) };
-        // The second run first: it was made on top of the other one.
-        if let Some(second) = &memory.second
-            && ran.one_way.is_none()
-        {
-            let ended = self.start("rollback-again", Doing::Rollback(second)).await;
-            match ended {
-                Ok(ended) if ended.is_fine() => {}
-                Ok(ended) => return wrong("the second run can't be rolled back", ended.why()),
-                Err(why) => return wrong("it could not be tried", why),
-            }
-        }
-        let (ended, watched) = match self.watched("rollback", Doing::Rollback(&ran.id)).await {
-            Ok(done) => done,
-            Err(why) => return wrong("it could not be tried", why),
-        };
-        match self.wanted.places[0].store().load(&ran.id) {
-            Ok(run) => told.phases.push(phase("rollback", &ended, &run, watched)),
-            Err(why) => return wrong("its journal can't be read", why.message),
-        }
-        let outcome = match &ran.one_way {
-            Some(why) => refused(&ended, why),
-            None if !ended.is_fine() => wrong("it can't be rolled back", ended.why()),
-            None => self.is_first_state(ran, memory.predicted.as_deref()).await,
-        };
-        let is_back = matches!(&outcome, Outcome::Seen { findings, .. } if findings.is_empty());
-        memory.returned = is_back && ran.one_way.is_none();
-        let id = ran.id.clone();
-        if !memory.returned && self.wanted.restore.is_some() {
-            let runs: Vec<&str> = [id.as_str()].into_iter().chain(memory.second.as_deref()).collect();
-            match self.restore(self.place(), &runs).await {
-                Ok(()) => memory.returned = true,
-                Err(why) => return wrong("the place could not be restored", why),
-            }
-        }
-        outcome
-    }
-
-    async fn is_first_state(&self, ran: &Ran, predicted: Option<&[Seen]>) -> Outcome {
-        let mut findings = match managed::otherwise(&ran.first).await {
-            Ok(findings) => findings,
-            Err(why) => vec![format!("the files can't be looked at: {why}")],
-        };
-        findings.extend(self.endpoints.not_well().await);
-        findings.extend(self.predicts_as_before("rollback-check", self.place(), predicted).await);
-        let files = counted(ran.first.len(), "file");
-        seen(format!("{files} and all that check mode predicts are as in the first state"), findings)
-            .named_if_wrong("it is not the first state")
     }
 
     async fn outage(&self, told: &Rehearsal) -> Outcome {
@@ -294,7 +166,7 @@ impl Rehearsing {
     }
 
     async fn faults(&self, memory: &mut Memory, told: &mut Rehearsal) -> Outcome {
-        let Some(ran) = memory.ran.as_ref().filter(|ran| ran.fine) else {
+        let Some(ran) = memory.ran_well(StageName::Run) else {
             return Outcome::Skipped("there was no run that succeeded".into());
         };
         if !memory.returned && self.wanted.stages.contains(&StageName::Rollback) {
@@ -315,7 +187,8 @@ impl Rehearsing {
         let baseline = Baseline {
             steps: ran.steps.clone(),
             predicted: memory.predicted.clone(),
-            idempotent: memory.has_passed(StageName::Again),
+            idempotent: memory.idempotent,
+            to_finish: memory.ran_well(StageName::Finish).and_then(|finish| finish.predicted.clone()),
             // A slow host makes it longer; waiting for what is away too.
             limit: (ran.took * 20 + Duration::from_secs(180)).min(LONGEST),
         };
@@ -352,56 +225,13 @@ impl Rehearsing {
         seen(summary, searched.found)
     }
 
-    /// The program, with the prober looking on.
-    async fn watched(&self, name: &str, doing: Doing<'_>) -> Result<(Ended, Vec<Watched>), String> {
-        let prober = self.endpoints.watch();
-        let ended = self.start(name, doing).await;
-        let watched = prober.stop().await;
-        Ok((ended?, watched))
-    }
-
-    async fn start(&self, name: &str, doing: Doing<'_>) -> Result<Ended, String> {
+    pub(super) async fn start(&self, name: &str, doing: Doing<'_>) -> Result<Ended, String> {
         self.wanted.program.start(name, self.place(), doing, None, LONGEST).await
     }
 }
 
-impl Outcome {
-    fn named_if_wrong(self, summary: &str) -> Outcome {
-        match self {
-            Outcome::Seen { findings, .. } if !findings.is_empty() => seen(summary, findings),
-            other => other,
-        }
-    }
-}
-
-fn predicted(memory: &Memory, told: &mut Rehearsal) -> Outcome {
-    let (Some(predicted), Some(ran)) = (&memory.predicted, &memory.ran) else {
-        return Outcome::Skipped("there is nothing to compare".into());
-    };
-    told.prediction = prediction::compare(predicted, &ran.seen);
-    let prediction = &told.prediction;
-    let summary = format!(
-        "{} right, {} wrong, {} unknown",
-        prediction.right,
-        prediction.wrong.len(),
-        prediction.unknown.len()
-    );
-    seen(summary, prediction.wrong.iter().map(ToString::to_string).collect())
-}
-
-/// Whether a rollback refused because of a one-way Step, and said why.
-fn refused(ended: &Ended, why: &str) -> Outcome {
-    let says = ended.why().contains("can't be taken back");
-    match ended.is_fine() || !says {
-        true => wrong("it must refuse, and say why", format!("{why}\n{}", ended.why())),
-        false => {
-            seen(format!("it refuses, as it must: {}", why.lines().next().unwrap_or_default()), Vec::new())
-        }
-    }
-}
-
 /// `1 file`, `2 files`
-fn counted(number: usize, one: &str) -> String {
+pub(super) fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -24,7 +24,7 @@ pub fn is_distinctive(value: &str) -> bool {
 
 /// Public keys of age, one or several: they may stand where secrets do (a `.env` key), and are told to
 /// everybody.
-fn is_public(value: &str) -> bool {
+pub fn is_public(value: &str) -> bool {
     value.starts_with("age1")
         && value
             .split([',', ' ', '\n'])

@@ -210,13 +210,13 @@ fn outages(page: &mut String, rehearsal: &Rehearsal) {
 }
 
 fn predictions(page: &mut String, rehearsal: &Rehearsal) {
-    let prediction = &rehearsal.prediction;
-    for (title, all) in
-        [("Wrong predictions", &prediction.wrong), ("Not known before the run", &prediction.unknown)]
-    {
-        if all.is_empty() {
-            continue;
-        }
+    let tables = rehearsal.predictions().flat_map(|(run, prediction)| {
+        [
+            (format!("Wrong predictions of the {run}"), &prediction.wrong),
+            (format!("Not known before the {run}"), &prediction.unknown),
+        ]
+    });
+    for (title, all) in tables.filter(|(_, all)| !all.is_empty()) {
         writeln!(page, "<h2>{title}</h2>\n<table>").ok();
         *page += "<tr><th>task</th><th>host</th><th>predicted</th><th>it was</th><th>why</th></tr>\n";
         for one in all {

@@ -60,6 +60,9 @@ pub struct Rehearsal {
     pub passed: bool,
     pub stages: Vec<Stage>,
     pub prediction: Prediction,
+    /// Of the finishing run.
+    #[serde(default)]
+    pub finish_prediction: Option<Prediction>,
     pub phases: Vec<Phase>,
     pub cases: Vec<Case>,
     /// How many fault cases there are, in all shards.
@@ -103,6 +106,12 @@ pub struct Prediction {
     pub right: usize,
     pub wrong: Vec<Foreseen>,
     pub unknown: Vec<Foreseen>,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} right, {} wrong, {} unknown", self.right, self.wrong.len(), self.unknown.len())
+    }
 }
 
 /// A task on a host, as it was predicted and as it was.
@@ -218,6 +227,11 @@ impl Rehearsal {
         let mut value = serde_json::to_value(self)?;
         super::facts::redact(&mut value, redactor);
         serde_json::from_value(value)
+    }
+
+    /// What check mode said before each run, and what that is called.
+    pub fn predictions(&self) -> impl Iterator<Item = (&'static str, &Prediction)> {
+        std::iter::once(("run", &self.prediction)).chain(self.finish_prediction.iter().map(|p| ("finish", p)))
     }
 
     pub fn verdict(&self) -> Verdict {

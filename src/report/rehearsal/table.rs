@@ -20,9 +20,9 @@ pub fn write(rehearsal: &Rehearsal) -> String {
     }
     text += &outages(rehearsal);
     text += &fault_table(&rehearsal.cases);
-    if !rehearsal.prediction.unknown.is_empty() {
-        text += "\nNot known before the run:\n";
-        rehearsal.prediction.unknown.iter().for_each(|one| text += &indented(&one.to_string()));
+    for (run, prediction) in rehearsal.predictions().filter(|(_, p)| !p.unknown.is_empty()) {
+        text += &format!("\nNot known before the {run}:\n");
+        prediction.unknown.iter().for_each(|one| text += &indented(&one.to_string()));
     }
     rehearsal.left.iter().for_each(|left| text += &format!("\nleft behind: {left}\n"));
     text += &format!("\n{} in {:.1} s\n", rehearsal.verdict(), rehearsal.seconds);
