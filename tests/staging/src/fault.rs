@@ -58,7 +58,7 @@ const UNHEALTHY: &str = "* /healthz status=503\n* /-/health/* status=503\n";
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Fault {
-    fn name(self) -> String {
+    pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }

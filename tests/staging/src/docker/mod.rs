@@ -166,7 +166,7 @@ fn vps(place: &Place) -> String {
 /// Ends the processes that serve logins; what they ran goes on, with nobody at the other end.
 pub(crate) fn cut_ssh(place: &Place) -> Result<()> {
     // Not all of them are there at any time, and pkill fails where none is.
-    let sessions = "pkill -KILL -f '^sshd: ' || [ $? -eq 1 ]";
+    let sessions = "pkill -KILL -f '^sshd: ops' || [ $? -eq 1 ]";
     run(Command::new("docker").args(["exec", &vps(place), "sh", "-c", sessions])).map(drop)
 }
 
