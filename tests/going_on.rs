@@ -477,6 +477,10 @@ fn a_handler_is_run_again_when_what_it_reads_is_restored() {
     - copy: {dest: DIR/conf, content: new}
       notify: Restart
     - meta: flush_handlers
+    - shell: echo other >DIR/conf
+      when: spoil | default(false) | bool
+      changed_when: false
+      one_way: ok
     - fail: {msg: no}
       when: fail | default(false) | bool
 ";
@@ -496,6 +500,13 @@ fn a_handler_is_run_again_when_what_it_reads_is_restored() {
     let test = with_handler();
     go(&test, &["play.yml"]).code(0);
     holds(&test, "read", "new");
+    go(&test, &["rollback", "last"]).code(0).says("run a shell script (again)");
+    holds(&test, "read", "old");
+    // What it reads could not be restored: once it is, it is read again.
+    let test = with_handler();
+    go(&test, &["play.yml", "-e", "fail=true", "-e", "spoil=true"]).code(2).says("(again)");
+    holds(&test, "read", "other\n");
+    std::fs::write(test.path().join("conf"), "new").unwrap();
     go(&test, &["rollback", "last"]).code(0).says("run a shell script (again)");
     holds(&test, "read", "old");
 }

@@ -1,5 +1,5 @@
 //! The database rotation, with its host failing at each of its Steps: the connection is cut, the SSH
-//! server dies, Postgres is stopped, the disk is full, `.env` can't be changed. The run survives that,
+//! server dies, Postgres is stopped, the disk is full, no file can be changed. The run survives that,
 //! or says what is the matter; once the host is well again, `resume` ends in a verified login with the
 //! new password, `rollback` in one with the old, and the other password is refused.
 //!
@@ -85,7 +85,7 @@ impl Case {
 #[test]
 fn whatever_happens_to_the_host_one_command_leads_to_a_working_login() {
     let Some(staging) = leak::sandbox::staging() else { return };
-    let raise = || Operator::with_small_disk(&staging);
+    let raise = || Operator::new(&staging);
     let mut faults = Fault::ALL.to_vec();
     let steps = {
         let first = raise();

@@ -5,7 +5,10 @@ mod support;
 use std::io::{BufRead, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{Ran, Test};
@@ -355,6 +358,97 @@ all:
     let ran = ran.success().lacks("full").holds("mended", "");
     let told = result(&ran);
     assert_eq!(told["cases"][0]["word"], "failed", "{:#}", told["cases"]);
+}
+
+/// Each place by its own commands, which are told which one it is; what they print is not an event.
+#[test]
+fn places_do_faults_each_by_itself() {
+    let inventory = |file: &str, name: &str| {
+        let said = format!("echo {name} of $SEQN_PLAY_INVENTORY");
+        format!(
+            "all:\n  hosts: {{box: {{ansible_connection: local, seqn_may_break: true, place: {name}}}}}\n  vars:\n    \
+             seqn_faults: {{slow: {{strike: '{said} | tee -a DIR/struck', mend: '{said} >>DIR/mended; test $SEQN_PLAY_INVENTORY = {file}'}}}}\n"
+        )
+    };
+    let tasks = "
+- name: Write it
+  copy: {dest: 'DIR/{{ place }}', content: x}
+- name: Write another
+  copy: {dest: 'DIR/{{ place }}-too', content: x}
+";
+    let ran = rehearsal(tasks)
+        .file("staging.yml", &inventory("staging.yml", "one"))
+        .file("other.yml", &inventory("other.yml", "two"))
+        .args(&["--place", "other.yml", "--faults", "slow"])
+        .run()
+        .success();
+    let lines = |file: &str| {
+        let text = std::fs::read_to_string(ran.dir.path().join(file)).expect(file);
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    let struck = lines("struck");
+    assert_eq!(struck.len(), 4, "{struck:?}");
+    assert_eq!(struck, lines("mended"));
+    assert_eq!((struck[0].as_str(), struck[3].as_str()), ("one of staging.yml", "two of other.yml"));
+    assert!(!all_below(&folder(&ran).join("output")).contains(" of staging.yml"));
+}
+
+#[test]
+fn a_fault_that_cannot_strike_is_said_and_mended() {
+    let inventory = "
+all:
+  hosts: {box: {ansible_connection: local, seqn_may_break: true}}
+  vars:
+    seqn_faults: {cut: {strike: 'echo no scissors >&2; exit 3', mend: touch DIR/mended}}
+";
+    let tasks = "- name: Write it\n  copy: {dest: DIR/written, content: x}\n";
+    let test = rehearsal(tasks).file("staging.yml", inventory);
+    let ran = test.args(&["--faults", "cut", "--shard", "1/4"]).run().code(2);
+    let ran = ran.says("the fault could not strike: `(echo no scissors").says("exit status: 3: no scissors");
+    ran.holds("mended", "").lacks("written");
+}
+
+/// Ctrl-C while a fault is there, and once more while it is mended.
+#[test]
+fn what_was_struck_is_mended_when_somebody_stops_it() {
+    let inventory = "
+all:
+  hosts: {box: {ansible_connection: local, seqn_may_break: true}}
+  vars:
+    seqn_faults:
+      slow:
+        strike: touch DIR/struck
+        mend: touch DIR/mending; until test -e DIR/go; do sleep 0.05; done; touch DIR/mended
+";
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Goes on as long as the fault is there
+  wait_for: {path: DIR/struck, state: absent, timeout: 60}
+";
+    let test = rehearsal(tasks).file("staging.yml", inventory).args(&["--faults", "slow"]);
+    let mut command = test.command();
+    let rehearsing = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let group = i32::try_from(rehearsing.id()).unwrap();
+    for file in ["struck", "mending"] {
+        wait_for(&test.path().join(file));
+        // SAFETY: the group of a child that nobody has waited for.
+        assert_eq!(unsafe { libc::kill(-group, libc::SIGINT) }, 0);
+    }
+    std::fs::write(test.path().join("go"), "").unwrap();
+    let output = rehearsing.wait_with_output().unwrap();
+    test.ran(output).code(2).says("the rehearsal was interrupted").holds("mended", "");
+}
+
+#[track_caller]
+fn wait_for(path: &Path) {
+    let began = Instant::now();
+    while !path.exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} is not there", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

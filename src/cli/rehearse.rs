@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
-use crate::rehearse::fault::Fault;
+use crate::rehearse::fault::{Fault, Strikes};
 use crate::rehearse::program::{Place, Program};
 use crate::rehearse::{FOLDER, StageName, Wanted, content, rehearse, with_needed};
 use crate::report::rehearsal::{FORMAT, FORMS, Rehearsal, fault_table};
@@ -116,8 +116,11 @@ impl Rehearse {
         let session = self.playbook.load(outputs)?;
         let name = self.playbook.inventory_name();
         may_break(&session, &name).map_err(wrong)?;
+        let mut places = vec![(self.playbook.inventories(), strikes(&session)?)];
         for place in &self.place {
-            may_break(&self.like(&["-i".into(), place.clone()])?.load(outputs)?, place).map_err(wrong)?;
+            let other = self.like(&["-i".into(), place.clone()])?.load(outputs)?;
+            may_break(&other, place).map_err(wrong)?;
+            places.push((vec![place.clone()], strikes(&other)?));
         }
         let finish = self.finish_flags()?;
         if !finish.is_empty() {
@@ -172,22 +175,20 @@ impl Rehearse {
             output: folder.join("output"),
             interrupted: interrupted.clone(),
         };
-        let place = |number: usize, inventory: Vec<String>| Place {
+        let place = |(number, (inventory, strikes)): (usize, (Vec<String>, Strikes))| Place {
             inventory,
             runs: folder.join(format!("runs-{number}")),
+            strikes,
             project: format!("rehearsal-{id}-{number}"),
         };
-        let first = std::iter::once(self.playbook.inventories());
-        let all = first.chain(self.place.iter().map(|place| vec![place.clone()]));
-        let places = all.take(self.jobs.unwrap_or(usize::MAX)).enumerate();
+        let places = (1..).zip(places).take(self.jobs.unwrap_or(usize::MAX));
         let wanted = Wanted {
-            places: places.map(|(n, inventory)| place(n + 1, inventory)).collect(),
+            places: places.map(place).collect(),
             folder: folder.clone(),
             lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,
             finish,
             faults: if self.faults.is_empty() { Fault::ALL.to_vec() } else { self.faults.clone() },
-            strikes: strikes(&session)?,
             shard: self.shard,
             quick: self.quick,
             restore: self
@@ -227,7 +228,7 @@ impl Rehearse {
         let runtime = setup::runtime()?;
         let told = runtime.block_on(async {
             wanted.reach = reached(&wanted.endpoints, session, outputs).await?;
-            stop_when_told(interrupted.clone());
+            stop_when_told(interrupted);
             rehearse(wanted, outputs.redactor.clone(), outputs.screen.clone())
                 .await
                 .map_err(|e| setup::problem("rehearse", &e))
@@ -304,13 +305,18 @@ impl Rehearse {
     }
 }
 
-/// At Ctrl-C the run that goes on is interrupted by the terminal itself, and no other one begins.
-fn stop_when_told(interrupted: Arc<AtomicBool>) {
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.store(true, Ordering::Relaxed);
-        }
-    });
+/// At Ctrl-C the run that goes on is interrupted by the terminal itself, and no other one begins; what
+/// was struck is still mended. The same where somebody ends this program or closes its terminal.
+fn stop_when_told(interrupted: &Arc<AtomicBool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let (Ok(mut told), interrupted) = (signal(kind), interrupted.clone()) else { continue };
+        tokio::spawn(async move {
+            while told.recv().await.is_some() {
+                interrupted.store(true, Ordering::Relaxed);
+            }
+        });
+    }
 }
 
 /// `words` without these flags and their values.

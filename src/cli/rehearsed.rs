@@ -98,7 +98,7 @@ pub fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, 
     Ok(all)
 }
 
-/// `seqn_faults`: faults that the place does by itself.
+/// `seqn_faults`: faults that the hosts of a place do by themselves.
 ///
 /// # Errors
 /// It isn't what it must be.
@@ -113,7 +113,11 @@ pub fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
                 return Err(unusable(NAME, "kill is what happens to the program, not to a host"));
             }
             let strike: Strike = args::from_val(strike).map_err(|e| unusable(NAME, &e.message))?;
-            all.insert(fault, strike);
+            let own = all.entry(fault).or_default();
+            // Hosts may share it.
+            if !own.contains(&strike) {
+                own.push(strike);
+            }
         }
     }
     Ok(all)

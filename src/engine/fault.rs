@@ -18,7 +18,7 @@ use crate::remote::{Effect, Output, RemoteError, RemoteErrorKind, trouble};
 /// Names the fault.
 pub const FAULT: &str = "SEQN_PLAY_FAULT";
 
-/// Names a file that is made once it struck.
+/// Names a file that is made once it struck. What is in it is why it couldn't.
 pub const STRUCK: &str = "SEQN_PLAY_STRUCK";
 
 /// Where around a Step, or around an effect that takes one back.
@@ -182,8 +182,12 @@ pub fn at(place: Place) {
 }
 
 fn strike(what: &What) {
+    let wrong = match what {
+        What::Shell(command) => shell(command).err(),
+        _ => None,
+    };
     if let Some(mark) = std::env::var_os(STRUCK) {
-        std::fs::write(mark, "").ok();
+        std::fs::write(mark, wrong.unwrap_or_default()).ok();
     }
     match what {
         // SAFETY: it ends this process and nothing else.
@@ -194,8 +198,21 @@ fn strike(what: &What) {
         What::DiskFull => DISK_FULL.store(true, Ordering::SeqCst),
         What::Denied => DENIED.store(true, Ordering::SeqCst),
         What::Unhealthy => UNHEALTHY.store(true, Ordering::SeqCst),
-        What::Shell(command) => {
-            std::process::Command::new("sh").args(["-c", command]).status().ok();
+        What::Shell(_) => {}
+    }
+}
+
+/// Nothing of what it says gets among what the program says.
+fn shell(command: &str) -> Result<(), String> {
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", command]).env_remove(FAULT).stdin(std::process::Stdio::null());
+    let ran = sh.output().map_err(|e| format!("`{command}`: {e}"))?;
+    match ran.status.success() {
+        true => Ok(()),
+        false => {
+            let said = [ran.stdout, ran.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            Err(format!("`{command}` ended with {}: {}", ran.status, said.trim()))
         }
     }
 }

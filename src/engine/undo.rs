@@ -63,9 +63,11 @@ pub struct Undone {
 }
 
 /// Takes `applied` back and tells how each went, as soon as it is known. Goes on after a failure:
-/// what can be restored is restored.
+/// what can be restored is restored. A derived Step that didn't read all of it restored isn't taken
+/// back by that: it is told for people alone, and runs once more when the rest is taken back.
 pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn FnMut(Undone) + Send)) {
     let mut reach = Reach::default();
+    let mut whole = true;
     let (derived, stateful): (Vec<_>, Vec<_>) =
         applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
     for step in stateful.into_iter().rev() {
@@ -79,12 +81,14 @@ pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn 
                 continue;
             }
         };
+        whole &= error.is_none();
         told(Undone { label: step.label, error, steps: step.steps });
     }
     for step in derived {
         if let Back::Again(effect) = &step.back {
             let error = reach.apply(&step.target, effect).await.err();
-            told(Undone { label: format!("{} (again)", step.label), error, steps: step.steps });
+            let steps = if whole { step.steps } else { Vec::new() };
+            told(Undone { label: format!("{} (again)", step.label), error, steps });
         }
     }
 }

@@ -112,18 +112,24 @@ impl Rehearsing {
     ) -> Result<String, String> {
         let name = |what: &str| format!("fault-{number:04}-{what}");
         let program = &self.wanted.program;
-        let spec = case.spec(&self.wanted.strikes);
+        let spec = case.spec(&place.strikes);
         let before = place.store().all().last().map(|run| run.id.clone());
         let ran = program.start(&name("run"), place, Doing::Run(&[]), Some(&spec), baseline.limit).await;
-        if let Some(own) = self.wanted.strikes.get(&case.fault) {
-            self.shell(&own.mend, place).await.map_err(|why| format!("it can't be mended: {why}"))?;
-        }
-        let ran = ran?;
-        let run = self.newest(place)?;
-        if before.is_some_and(|before| before == run.id) {
-            return Err(format!("it never began: {}", ran.why()));
-        }
-        runs.push(run.id.clone());
+        let mended = self.mend(place, case.fault).await;
+        let run = self.newest(place).ok().filter(|run| before.as_ref() != Some(&run.id));
+        runs.extend(run.as_ref().map(|run| run.id.clone()));
+        let ran = ran.and_then(|ran| match &ran.struck {
+            Ok(()) => Ok(ran),
+            Err(why) => Err(format!("{why}\n{}", ran.why())),
+        });
+        let ran = match (ran, mended) {
+            (Ok(ran), Ok(())) => ran,
+            (ran, mended) => {
+                let wrong: Vec<String> = [ran.err(), mended.err()].into_iter().flatten().collect();
+                return Err(wrong.join("\n"));
+            }
+        };
+        let Some(run) = run else { return Err(format!("it never began: {}", ran.why())) };
         let seal = self.learn(&run)?;
         let ended = ended(case.fault, &ran)?;
         match case.forward {
@@ -131,6 +137,15 @@ impl Rehearsing {
             false => return self.back(place, &name, &run, &seal, ended, baseline).await,
         }
         Ok(ended.into())
+    }
+
+    /// What the place did by itself is over, whatever the run came to.
+    async fn mend(&self, place: &Place, fault: Fault) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        for own in place.strikes.get(&fault).into_iter().flatten() {
+            wrong.extend(place.shell(&own.mend, &self.wanted.cwd).await.err());
+        }
+        all_well(wrong, "it can't be mended")
     }
 
     /// `resume` ends well, which the play's own checks of health say, and leaves nothing to do.
@@ -253,7 +268,7 @@ impl Rehearsing {
     /// The place's own command brings it back; what runs left on it counts no more.
     pub(super) async fn restore(&self, place: &Place, runs: &[&str]) -> Result<(), String> {
         let Some(command) = &self.wanted.restore else { return Err("nobody said how".into()) };
-        self.shell(command, place).await?;
+        place.shell(command, &self.wanted.cwd).await?;
         let restored = runs.iter().map(ToString::to_string);
         self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(restored);
         for run in runs {
@@ -268,29 +283,6 @@ impl Rehearsing {
             }
         }
         all_well(self.endpoints.not_well().await, "after it was restored")
-    }
-
-    /// A shell command of this machine, about a place.
-    async fn shell(&self, command: &str, place: &Place) -> Result<(), String> {
-        let ran = tokio::process::Command::new("sh")
-            .args(["-c", command])
-            .current_dir(&self.wanted.cwd)
-            .env("SEQN_PLAY_INVENTORY", place.inventory.join(","))
-            .stdin(std::process::Stdio::null())
-            .output()
-            .await
-            .map_err(|e| format!("`{command}`: {e}"))?;
-        match ran.status.success() {
-            true => Ok(()),
-            false => {
-                let said = [ran.stdout, ran.stderr].concat();
-                Err(format!(
-                    "`{command}` ended with {}: {}",
-                    ran.status,
-                    String::from_utf8_lossy(&said).trim()
-                ))
-            }
-        }
     }
 
     /// The newest run on a place.
@@ -317,9 +309,6 @@ impl Rehearsing {
 
 /// How a run ended by itself: `killed`, `fine` or `failed`.
 fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
-    if !ran.struck {
-        return Err(format!("nothing happened to it: {}", ran.why()));
-    }
     if ran.panicked() {
         return Err(format!("it ended by an error of its own: {}", ran.why()));
     }
@@ -327,7 +316,6 @@ fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
         (Fault::Kill, None) => Ok("killed"),
         (Fault::Kill, Some(_)) => Err(format!("it was not killed: {}", ran.why())),
         (_, Some(0)) => Ok("fine"),
-
         (_, Some(2 | 4)) => Ok("failed"),
         _ => Err(ran.why()),
     }

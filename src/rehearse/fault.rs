@@ -71,16 +71,17 @@ impl FromStr for Fault {
     }
 }
 
-/// How a place does a fault by itself, and how it is well again: an entry of `seqn_faults`. Both are
+/// How a host does a fault by itself, and how it is well again: an entry of `seqn_faults`. Both are
 /// shell commands of this machine.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Strike {
     pub strike: String,
     pub mend: String,
 }
 
-pub type Strikes = BTreeMap<Fault, Strike>;
+/// What the hosts of a place name.
+pub type Strikes = BTreeMap<Fault, Vec<Strike>>;
 
 /// One fault at one place of a run, and what is typed after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,11 @@ impl Case {
 
     /// As the program takes it.
     pub fn spec(&self, strikes: &Strikes) -> String {
-        let what = strikes.get(&self.fault).map_or(self.fault.name(), |own| own.strike.as_str());
+        let what = match strikes.get(&self.fault) {
+            None => self.fault.name().to_string(),
+            // In parentheses it is never one of the program's own words.
+            Some(own) => own.iter().map(|own| format!("({})", own.strike)).collect::<Vec<_>>().join(" && "),
+        };
         format!("{}:{}:{what}", self.step, self.place)
     }
 }
@@ -174,8 +179,10 @@ mod tests {
         let case =
             Case { fault: Fault::DiskFull, step: 2, label: "x".into(), place: "after-intent", forward: true };
         assert_eq!(case.spec(&Strikes::new()), "2:after-intent:disk-full");
-        let own = Strike { strike: "fill it".into(), mend: "free it".into() };
-        assert_eq!(case.spec(&Strikes::from([(Fault::DiskFull, own)])), "2:after-intent:fill it");
+        let own = |strike: &str| Strike { strike: strike.into(), mend: "free it".into() };
+        let of = |own: Vec<Strike>| case.spec(&Strikes::from([(Fault::DiskFull, own)]));
+        assert_eq!(of(vec![own("fill it")]), "2:after-intent:(fill it)");
+        assert_eq!(of(vec![own("fill one"), own("fill two")]), "2:after-intent:(fill one) && (fill two)");
         assert!("nope".parse::<Fault>().unwrap_err().contains("disk-full"));
     }
 }

@@ -30,7 +30,7 @@ use crate::run::history::State;
 use crate::run::store::Stored;
 use crate::secret::{Error, Identities, Redactor};
 
-use fault::{Fault, Strikes};
+use fault::Fault;
 use outage::{Endpoint, Endpoints};
 use program::{Place, Program};
 use progress::Progress;
@@ -148,7 +148,6 @@ pub struct Wanted {
     /// How the hosts of the playbook are reached, and those that endpoints are asked from.
     pub reach: Vec<(String, Connection)>,
     pub faults: Vec<Fault>,
-    pub strikes: Strikes,
     pub shard: Option<(usize, usize)>,
     pub quick: bool,
     /// A shell command that brings a place back to its first state.

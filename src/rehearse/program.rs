@@ -13,6 +13,8 @@ use tokio::process::Command;
 use crate::engine::fault::{FAULT, STRUCK};
 use crate::run::store::Store;
 
+use super::fault::Strikes;
+
 /// Nothing that is rehearsed may take longer; what does is hung.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -22,11 +24,40 @@ pub struct Place {
     /// As given to `-i`.
     pub inventory: Vec<String>,
     pub runs: PathBuf,
+    /// Faults that it does by itself.
+    pub strikes: Strikes,
     /// What locks on hosts are named after.
     pub project: String,
 }
 
+/// Tells a shell command which place it is about.
+const INVENTORY: &str = "SEQN_PLAY_INVENTORY";
+
 impl Place {
+    fn inventory(&self) -> String {
+        self.inventory.join(",")
+    }
+
+    /// A shell command of this machine, about this place. Ctrl-C doesn't reach it: whoever stops a
+    /// rehearsal gets a place that is well.
+    ///
+    /// # Errors
+    /// It can't be run, or fails.
+    pub async fn shell(&self, command: &str, cwd: &Path) -> Result<(), String> {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", command]).current_dir(cwd).env(INVENTORY, self.inventory());
+        let ran = sh.process_group(0).stdin(Stdio::null()).output();
+        let ran = ran.await.map_err(|e| format!("`{command}`: {e}"))?;
+        match ran.status.success() {
+            true => Ok(()),
+            false => {
+                let said = [ran.stdout, ran.stderr].concat();
+                let said = String::from_utf8_lossy(&said);
+                Err(format!("`{command}` ended with {}: {}", ran.status, said.trim()))
+            }
+        }
+    }
+
     pub fn store(&self) -> Store {
         Store::of(Path::new("/"), Some(&self.runs))
     }
@@ -75,7 +106,8 @@ pub struct Ended {
     /// When it was started, as in journals.
     pub begun: chrono::DateTime<chrono::Local>,
     pub took: Duration,
-    pub struck: bool,
+    /// Why nothing happened to it, where nothing did.
+    pub struck: Result<(), String>,
     /// What it said is here.
     pub output: PathBuf,
 }
@@ -196,6 +228,7 @@ impl Program {
         command
             .args(self.args(place, &doing))
             .env_remove(FAULT)
+            .env(INVENTORY, place.inventory())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -234,7 +267,12 @@ impl Program {
             return Err("the rehearsal was interrupted".into());
         }
         let errors = std::fs::read_to_string(&errors).unwrap_or_default();
-        let (code, took, struck) = (status.code(), began.elapsed(), mark.exists());
+        let struck = match std::fs::read_to_string(&mark) {
+            Ok(why) if why.is_empty() => Ok(()),
+            Ok(why) => Err(format!("the fault could not strike: {why}")),
+            Err(_) => Err("nothing happened to it".into()),
+        };
+        let (code, took) = (status.code(), began.elapsed());
         Ok(Ended { code, told, errors, begun, took, struck, output })
     }
 }

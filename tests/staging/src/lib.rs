@@ -5,7 +5,9 @@
 
 #![cfg(feature = "vps")]
 
+mod disk;
 pub mod docker;
+pub mod fault;
 pub mod fleet;
 mod place;
 mod ports;
@@ -75,6 +77,9 @@ pub fn up(place: &Place, choice: KindChoice) -> Result<Raised> {
 
 fn raise(place: &Place, kind: Kind) -> Result<Raised> {
     place.prepare(kind)?;
+    if let Err(why) = disk::mount(place) {
+        say(&format!("its disk can't be filled, being this machine's: {why:#}"));
+    }
     let raised = match kind {
         Kind::Docker => docker::up(place)?,
         Kind::Sandbox => sandbox::up(place).inspect_err(|_| sandbox::show_logs(place))?,
@@ -127,6 +132,8 @@ fn remove(place: &Place) -> Result<()> {
     docker::down(place)?;
     // Its processes carry a mark, so the same holds for them.
     sandbox::down(place)?;
+    disk::unmount(place)?;
+    fault::let_go(place)?;
     place.remove_files()
 }
 

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use staging::fault::{self, Doing, Fault};
 use staging::{KindChoice, Place, Raised, fleet};
 
 /// The disposable staging VPS: sshd, Docker Compose, two Postgres servers, age and gpg.
@@ -37,10 +38,12 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
-    /// Kill the SSH server of a sandbox and all that it runs, or start it again
-    Sshd {
+    /// Let something happen to it, or make that good; both may be said twice
+    Fault {
         #[arg(value_enum)]
-        what: Sshd,
+        fault: Fault,
+        #[arg(value_enum)]
+        doing: Doing,
         #[arg(long)]
         dir: PathBuf,
     },
@@ -79,12 +82,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Sshd {
-    Kill,
-    Start,
-}
-
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,10 +112,7 @@ fn run(command: Command) -> Result<()> {
         Command::Misbehave { dir, service, rules } => {
             staging::misbehave(&Place::new(&dir)?, &service, &rules)
         }
-        Command::Sshd { what, dir } => match what {
-            Sshd::Kill => staging::sandbox::sshd::kill(&Place::new(&dir)?),
-            Sshd::Start => staging::sandbox::sshd::start(&Place::new(&dir)?),
-        },
+        Command::Fault { fault, doing, dir } => fault::act(&Place::new(&dir)?, fault, doing),
         Command::Snapshot { dir, name } => staging::sandbox::snapshot::take(&Place::new(&dir)?, &name),
         Command::Restore { dir, name } => staging::sandbox::snapshot::restore(&Place::new(&dir)?, &name),
         Command::Compose => {

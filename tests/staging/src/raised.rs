@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Faults;
 use crate::place::{Place, write_private};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub struct Raised {
     /// A person of the application, for POST /login.
     pub login_user: String,
     pub login_password: String,
+    /// What can happen to it, and how: `seqn_faults` of a rehearsal.
+    pub faults: Faults,
     #[serde(flatten)]
     pub seqn: Seqn,
 }
@@ -127,6 +130,7 @@ impl Raised {
             // A JSON string is also a YAML string.
             let _ = writeln!(yaml, "{key}: {}", serde_json::Value::String(value));
         }
+        let _ = writeln!(yaml, "seqn_faults: {}", serde_json::to_string(&self.faults)?);
         if let serde_json::Value::Object(seqn) = serde_json::to_value(&self.seqn)? {
             for (key, value) in seqn {
                 let _ = writeln!(yaml, "seqn_{key}: {value}");

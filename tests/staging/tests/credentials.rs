@@ -285,7 +285,7 @@ fn a_sandbox_is_brought_back_to_what_it_was() {
         good(&mut vps.on("docker compose --progress quiet start authentik-worker"));
         good(&mut vps.on("docker compose --progress quiet kill authentik-postgresql"));
         good(&mut vps.on("touch left; sleep 1000 >/dev/null 2>&1 </dev/null &"));
-        good(&mut staging(&["sshd", "kill"], &vps.dir));
+        good(&mut staging(&["fault", "refused", "strike"], &vps.dir));
         restore();
         assert_eq!(std::fs::read(&env).unwrap(), kept);
         assert_eq!(ids(), containers);

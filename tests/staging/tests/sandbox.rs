@@ -421,9 +421,9 @@ fn rotation(raised: &Raised) {
 
 /// Killed, it leaves what a session began, and comes up again as it was.
 fn ssh_server(raised: &Raised, dir: &Path) {
-    let sshd = |what: &str| {
+    let refused = |doing: &str| {
         let mut command = Command::new(STAGING);
-        command.args(["sshd", what, "--dir"]).arg(dir);
+        command.args(["fault", "refused", doing, "--dir"]).arg(dir);
         command
     };
     let mut session = on(raised, "echo begun >begun; sleep 1; echo done >done").spawn().unwrap();
@@ -435,13 +435,13 @@ fn ssh_server(raised: &Raised, dir: &Path) {
         }
     };
     made("begun");
-    good(&mut sshd("kill"));
+    good(&mut refused("strike"));
     assert!(!session.wait().unwrap().success());
     bad(255, &mut on(raised, "true"));
     made("done");
-    bad(1, &mut sshd("kill"));
+    good(&mut refused("strike"));
     for _ in 0..2 {
-        good(&mut sshd("start"));
+        good(&mut refused("mend"));
         good(&mut on(raised, "docker compose up --detach --wait"));
     }
     good(&mut on(raised, "rm begun done"));

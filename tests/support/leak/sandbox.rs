@@ -43,7 +43,6 @@ fn is_there(program: &str) -> bool {
 }
 
 pub struct Sandbox {
-    place: PathBuf,
     scratch: tempfile::TempDir,
     staging: PathBuf,
     raised: Value,
@@ -59,17 +58,7 @@ pub struct Ran {
 impl Sandbox {
     pub fn raise(staging: &Path) -> Sandbox {
         let scratch = tempfile::tempdir().expect("a folder");
-        let place = scratch.path().join("vps");
-        Sandbox::raised_at(staging, scratch, place)
-    }
-
-    /// The VPS at a place that the test prepared.
-    pub fn raise_at(staging: &Path, place: PathBuf) -> Sandbox {
-        Sandbox::raised_at(staging, tempfile::tempdir().expect("a folder"), place)
-    }
-
-    fn raised_at(staging: &Path, scratch: tempfile::TempDir, place: PathBuf) -> Sandbox {
-        let mut sandbox = Sandbox { place, scratch, staging: staging.to_path_buf(), raised: Value::Null };
+        let mut sandbox = Sandbox { scratch, staging: staging.to_path_buf(), raised: Value::Null };
         let up = Command::new(staging)
             .args(["up", "--kind", "sandbox", "--dir"])
             .arg(sandbox.place())
@@ -86,7 +75,7 @@ impl Sandbox {
 
     /// Where the VPS is.
     pub fn place(&self) -> PathBuf {
-        self.place.clone()
+        self.scratch.path().join("vps")
     }
 
     /// The operator's machine: home, temporary files, and the project as it was cloned.
@@ -100,6 +89,11 @@ impl Sandbox {
 
     pub fn raised(&self, key: &str) -> &str {
         self.raised[key].as_str().unwrap_or_else(|| panic!("{key} is missing"))
+    }
+
+    /// The shell command that strikes (or mends) a fault, where this machine can do it to the VPS.
+    pub fn fault(&self, name: &str, doing: &str) -> Option<&str> {
+        self.raised["faults"][name][doing].as_str()
     }
 
     pub fn env_file(&self) -> PathBuf {

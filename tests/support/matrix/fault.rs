@@ -10,34 +10,29 @@ use super::operator::{Operator, within};
 pub enum Fault {
     /// The operator's `ssh` dies.
     Cut,
-    /// The host's SSH server dies, and is away for the rest of the run.
-    Sshd,
     /// The database server is stopped.
     Postgres,
-    DiskFull,
-    /// Nobody can change `.env`.
-    ReadOnly,
+    /// One that the VPS knows of itself, by its name there: until it is mended.
+    Vps(&'static str),
 }
 
 impl Fault {
-    pub const ALL: [Fault; 5] = [Fault::Cut, Fault::Sshd, Fault::Postgres, Fault::DiskFull, Fault::ReadOnly];
+    pub const ALL: [Fault; 5] =
+        [Fault::Cut, Fault::Vps("refused"), Fault::Postgres, Fault::Vps("disk-full"), Fault::Vps("denied")];
 
     pub fn name(self) -> &'static str {
         match self {
-            Fault::Cut => "connection cut",
-            Fault::Sshd => "sshd killed",
+            Fault::Cut => "ssh killed",
             Fault::Postgres => "Postgres stopped",
-            Fault::DiskFull => "disk full",
-            Fault::ReadOnly => ".env read-only",
+            Fault::Vps(name) => name,
         }
     }
 
     /// Why this machine can't do it, if it can't.
     pub fn is_missing(self, operator: &Operator) -> Option<&'static str> {
         match self {
-            Fault::DiskFull if operator.disk.is_none() => Some("only root can mount a small disk"),
-            Fault::ReadOnly if !(immutable("+i", operator) && immutable("-i", operator)) => {
-                Some("chattr +i is not possible here")
+            Fault::Vps(name) if operator.sandbox.fault(name, "strike").is_none() => {
+                Some("it takes root, and a file system that can do it")
             }
             _ => None,
         }
@@ -49,13 +44,11 @@ impl Fault {
             Fault::Cut => "for p in $(cat /proc/$PPID/task/*/children); do \
                  [ \"$(cat /proc/$p/comm)\" != ssh ] || { kill -9 $p && struck=1; }; done; [ $struck ]"
                 .into(),
-            Fault::Sshd => shell_line(&operator.staging(&["sshd", "kill"])),
             Fault::Postgres => {
                 let stop = shell_line(&operator.compose(&["stop", "silver-postgres"]));
                 format!("cd {} && {stop}", operator.sandbox.raised("project_dir"))
             }
-            Fault::DiskFull => operator.disk.as_ref().expect("a disk").fill(),
-            Fault::ReadOnly => format!("chattr +i {}", operator.sandbox.env_file().display()),
+            Fault::Vps(name) => operator.sandbox.fault(name, "strike").expect("it isn't missing").into(),
         }
     }
 
@@ -63,7 +56,6 @@ impl Fault {
     pub fn mend(self, operator: &Operator) {
         match self {
             Fault::Cut => {}
-            Fault::Sshd => succeeds(&mut operator.staging(&["sshd", "start"])),
             Fault::Postgres => {
                 succeeds(&mut operator.compose(&["start", "silver-postgres"]));
                 let answers = || {
@@ -72,15 +64,12 @@ impl Fault {
                 };
                 assert!(within(Duration::from_secs(20), answers), "Postgres does not come up again");
             }
-            Fault::DiskFull => operator.disk.as_ref().expect("a disk").free(),
-            Fault::ReadOnly => assert!(immutable("-i", operator), "chattr -i"),
+            Fault::Vps(name) => {
+                let mend = operator.sandbox.fault(name, "mend").expect("it isn't missing");
+                succeeds(Command::new("sh").args(["-c", mend]));
+            }
         }
     }
-}
-
-fn immutable(how: &str, operator: &Operator) -> bool {
-    let changed = Command::new("chattr").arg(how).arg(operator.sandbox.env_file()).output();
-    changed.is_ok_and(|output| output.status.success())
 }
 
 /// None of its words needs quoting.

@@ -3,7 +3,6 @@
 
 #![allow(dead_code)]
 
-pub mod disk;
 pub mod fault;
 pub mod operator;
 

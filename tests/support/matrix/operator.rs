@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::disk::Disk;
 use crate::leak::sandbox::Sandbox;
 
 /// Nothing here takes as long; what does is hung.
@@ -23,10 +22,7 @@ const FAILING: &str = "
 
 pub struct Operator {
     pub sandbox: Sandbox,
-    /// Of the VPS; unmounted after it was taken down.
-    pub disk: Option<Disk>,
     project: PathBuf,
-    staging: PathBuf,
 }
 
 /// What one command came to.
@@ -39,22 +35,9 @@ pub struct Ran {
 
 impl Operator {
     pub fn new(staging: &Path) -> Operator {
-        Operator::with(staging, Sandbox::raise(staging), None)
-    }
-
-    /// With a VPS whose disk can be filled, where this machine allows that.
-    pub fn with_small_disk(staging: &Path) -> Operator {
-        let disk = Disk::mount();
-        let sandbox = match &disk {
-            Some(disk) => Sandbox::raise_at(staging, disk.path().join("vps")),
-            None => Sandbox::raise(staging),
-        };
-        Operator::with(staging, sandbox, disk)
-    }
-
-    fn with(staging: &Path, sandbox: Sandbox, disk: Option<Disk>) -> Operator {
+        let sandbox = Sandbox::raise(staging);
         let project = sandbox.project();
-        Operator { sandbox, disk, project, staging: staging.to_path_buf() }
+        Operator { sandbox, project }
     }
 
     /// # Errors
@@ -200,13 +183,6 @@ impl Operator {
             }
         }
         if self.is_healthy() { Ok(()) } else { Err("the service is not healthy".into()) }
-    }
-
-    /// A command line of the program that raised the VPS.
-    pub fn staging(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.staging);
-        command.args(args).arg("--dir").arg(self.sandbox.place());
-        command
     }
 
     /// A command line of Compose on the VPS.

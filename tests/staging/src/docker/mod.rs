@@ -20,11 +20,11 @@ use crate::project::{LOGIN_USER, Project};
 use crate::raised::{Kind, Raised};
 use crate::secrets::{Secrets, random};
 use crate::system::{self, program, run};
-use crate::{say, timed};
+use crate::{fault, say, timed};
 
 /// On the VPS container; its services carry Compose's own label.
 const LABEL: &str = "seqn.staging.vps";
-const COMPOSE_LABEL: &str = "com.docker.compose.project";
+pub(crate) const COMPOSE_LABEL: &str = "com.docker.compose.project";
 /// For a machine that is busy with something else too.
 const SSH_LIMIT: Duration = Duration::from_secs(60);
 
@@ -83,9 +83,10 @@ fn raise(place: &Place) -> Result<Raised> {
         age_recipient: project.age_recipient.clone(),
         login_user: LOGIN_USER.to_owned(),
         login_password: secrets.login.clone(),
+        faults: fault::possible(place, Kind::Docker)?,
         seqn: project.seqn(&secrets),
     };
-    timed("VPS", || start_vps(place, &raised, &images.vps, &socket))?;
+    timed("VPS", || make_vps(place, &raised, &images.vps, &socket))?;
     timed("services", || start_services(&raised))?;
     timed("set-up", || crate::seed(&raised, &project, &secrets))?;
     Ok(raised)
@@ -130,7 +131,7 @@ fn socket() -> Result<PathBuf> {
     }
 }
 
-fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> Result<()> {
+fn make_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> Result<()> {
     let docker_gid =
         fs::metadata(socket).with_context(|| format!("no socket at {}", socket.display()))?.gid();
     // Files of a caller who isn't root must stay the caller's own, so that `down` can remove them.
@@ -142,7 +143,7 @@ fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> R
     run(Command::new("docker")
         .args(["run", "--detach", "--init", "--network", "host"])
         .args(["--hostname", "vps"])
-        .args(["--name", &format!("{}-vps", place.name())])
+        .args(["--name", &vps(place)])
         .args(["--label", &format!("{LABEL}={}", place.name())])
         .args(["--label", &format!("{LABEL}.dir={}", place.dir().display())])
         .args(["--env", &format!("SSH_PORT={}", raised.ssh_port)])
@@ -154,6 +155,32 @@ fn start_vps(place: &Place, raised: &Raised, image: &str, socket: &PathBuf) -> R
         .args(["--volume", &format!("{disk}:{disk}")])
         .args(["--volume", &format!("{}:/var/run/docker.sock", socket.display())])
         .arg(image))?;
+    lets_in(raised)
+}
+
+/// The container that is the VPS.
+fn vps(place: &Place) -> String {
+    format!("{}-vps", place.name())
+}
+
+/// Ends the processes that serve logins; what they ran goes on, with nobody at the other end.
+pub(crate) fn cut_ssh(place: &Place) -> Result<()> {
+    // Not all of them are there at any time, and pkill fails where none is.
+    let sessions = "pkill -KILL -f '^sshd: ops' || [ $? -eq 1 ]";
+    run(Command::new("docker").args(["exec", &vps(place), "sh", "-c", sessions])).map(drop)
+}
+
+/// Its SSH server is away, and what logins run on it ends. Services are the engine's.
+pub(crate) fn stop_vps(place: &Place) -> Result<()> {
+    run(Command::new("docker").args(["stop", "--time", "0", &vps(place)])).map(drop)
+}
+
+pub(crate) fn start_vps(place: &Place, raised: &Raised) -> Result<()> {
+    run(Command::new("docker").args(["start", &vps(place)]))?;
+    lets_in(raised)
+}
+
+fn lets_in(raised: &Raised) -> Result<()> {
     let begun = Instant::now();
     loop {
         match run(raised.ssh().arg("true")) {
@@ -190,7 +217,7 @@ pub fn down(place: &Place) -> Result<()> {
     if uid != 0 {
         // What root on the VPS wrote could not be removed from out here. Fails where no VPS runs.
         let _ = run(Command::new("docker")
-            .args(["exec", &format!("{}-vps", place.name())])
+            .args(["exec", &vps(place)])
             .args(["chown", "-R", &uid.to_string()])
             .arg(place.disk()));
     }

@@ -13,8 +13,10 @@ use crate::place::write_private;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     pub name: String,
-    /// Holds `bin`, `postgres-bin`, `docker` and this record.
+    /// Holds `bin`, `postgres-bin` and this record.
     pub dir: PathBuf,
+    /// What Docker keeps. On the disk of the project, whose files it holds by hard links.
+    pub docker: PathBuf,
     /// Short, because socket paths are limited, and reachable by the user that runs Postgres.
     pub run: PathBuf,
     /// Three bytes of a loopback network of its own: `127.77.3`.
@@ -59,10 +61,6 @@ impl Machine {
     /// On the PATH inside a Postgres container.
     pub fn postgres_bin(&self) -> PathBuf {
         self.dir.join("postgres-bin")
-    }
-
-    pub fn docker(&self) -> PathBuf {
-        self.dir.join("docker")
     }
 
     pub fn volume(&self, name: &str) -> PathBuf {

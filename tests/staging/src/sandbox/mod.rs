@@ -35,7 +35,7 @@ use crate::project::{LOGIN_USER, Project};
 use crate::raised::{Kind, Raised};
 use crate::secrets::{Secrets, random};
 use crate::system::run;
-use crate::timed;
+use crate::{fault, timed};
 
 const USER: &str = "ops";
 
@@ -51,6 +51,7 @@ pub fn up(place: &Place) -> Result<Raised> {
     let mut machine = Machine {
         name: place.name().to_owned(),
         dir: place.machine(),
+        docker: place.disk().join("docker"),
         run: run_dir,
         network: String::new(),
         standin: place.machine().join("lib/seqn-standin"),
@@ -93,6 +94,7 @@ pub fn up(place: &Place) -> Result<Raised> {
         age_recipient: project.age_recipient.clone(),
         login_user: LOGIN_USER.to_owned(),
         login_password: secrets.login.clone(),
+        faults: fault::possible(place, Kind::Sandbox)?,
         seqn: project.seqn(&secrets),
     };
     timed("services", || start_services(&raised))?;
@@ -132,7 +134,7 @@ fn make_run_dir(dir: &Path) -> Result<()> {
 /// that a rebuild doesn't change a machine that runs.
 fn install_programs(machine: &Machine) -> Result<()> {
     let lib = machine.dir.join("lib");
-    for dir in [&lib, &machine.bin(), &machine.postgres_bin(), &machine.docker()] {
+    for dir in [&lib, &machine.bin(), &machine.postgres_bin(), &machine.docker] {
         make_dir(dir, 0o755)?;
     }
     link(&sibling("seqn-standin")?, &machine.standin)?;

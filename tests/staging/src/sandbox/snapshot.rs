@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::mirror::{Same, mirror};
 use super::process::{self, MARK, Process, marked, wait_until};
 use super::{run_dir, sshd};
+use crate::fault;
 use crate::place::{Place, make_dir, write_private};
 
 /// Until what ran before must run again.
@@ -28,10 +29,9 @@ struct Record {
 
 /// A tree that belongs to it, what it is called in the snapshot, and how a file is known to be
 /// unchanged.
-fn trees(place: &Place) -> [(PathBuf, &'static str, Same); 3] {
+fn trees(place: &Place) -> [(PathBuf, &'static str, Same); 2] {
     [
         (place.disk(), "disk", Same::Never),
-        (place.machine().join("docker"), "docker", Same::Never),
         // Large, and nobody sets the times of a database's files.
         (run_dir(place).join("volumes"), "volumes", Same::TimeAndSize),
     ]
@@ -70,10 +70,10 @@ pub fn restore(place: &Place, name: &str) -> Result<()> {
     let text = std::fs::read_to_string(record_file(&dir))
         .with_context(|| format!("no snapshot {name:?} of {}", place.dir().display()))?;
     let record: Record = serde_json::from_str(&text).context("the snapshot is damaged")?;
+    fault::mend_all(place)?;
     end_all(place, &machine)?;
     let trees = trees(place);
     in_parallel(&trees, |(live, name, same)| mirror(&dir.join(name), live, *same))?;
-    sshd::start_held(place, &machine)?;
     start(&machine, &record.running)
 }
 

@@ -10,7 +10,8 @@ use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use russh::keys::{Algorithm, PrivateKey, PublicKey, PublicKeyBase64};
@@ -21,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 /// What the server serves. `SshConfig::new` fills in what a test seldom cares about.
 #[derive(Clone)]
@@ -172,6 +174,8 @@ pub struct Faults {
     connections: Mutex<HashMap<u64, std::net::TcpStream>>,
     next_connection: AtomicU64,
     frozen: Mutex<Frozen>,
+    /// Milliseconds by which every exchange is longer.
+    delay: AtomicU64,
 }
 
 #[derive(Default)]
@@ -190,6 +194,7 @@ impl Faults {
             connections: Mutex::default(),
             next_connection: AtomicU64::new(0),
             frozen: Mutex::default(),
+            delay: AtomicU64::new(0),
         }
     }
 
@@ -237,6 +242,11 @@ impl Faults {
         }
     }
 
+    /// What comes after a silence is heard so much later.
+    pub fn slow_down(&self, by: Duration) {
+        self.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
     fn is_frozen(&self, context: &Context<'_>) -> bool {
         let mut frozen = locked(&self.frozen);
         if frozen.now {
@@ -253,7 +263,7 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     loop {
         // What fails here is the one connection, or file descriptors that are short for a while.
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         tokio::spawn(serve(stream, shared.clone()));
@@ -275,8 +285,8 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         server_id: SshId::Standard("SSH-2.0-seqn_staging".into()),
         methods: MethodSet::from(methods.as_slice()),
         keys: vec![locked(&shared.host_key).clone()],
-        auth_rejection_time: std::time::Duration::from_millis(50),
-        auth_rejection_time_initial: Some(std::time::Duration::ZERO),
+        auth_rejection_time: Duration::from_millis(50),
+        auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: 6,
         inactivity_timeout: None,
         nodelay: true,
@@ -301,6 +311,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 struct Metered {
     stream: TcpStream,
     shared: Arc<Shared>,
+    /// Nothing was there to be read.
+    silent: bool,
+    /// Until what came after a silence is heard.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
@@ -312,7 +326,22 @@ impl Metered {
         let stream = TcpStream::from_std(stream)?;
         let id = shared.faults.next_connection.fetch_add(1, Ordering::Relaxed);
         locked(&shared.faults.connections).insert(id, handle);
-        Ok((Metered { stream, shared }, id))
+        Ok((Metered { stream, shared, silent: true, late: None }, id))
+    }
+
+    /// Ready once what is there may be heard.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let delay = Duration::from_millis(self.shared.faults.delay.load(Ordering::SeqCst));
+        if self.silent && !delay.is_zero() {
+            ready!(self.stream.poll_read_ready(context))?;
+            self.late = Some(Box::pin(tokio::time::sleep(delay)));
+            self.silent = false;
+        }
+        if let Some(late) = &mut self.late {
+            ready!(late.as_mut().poll(context));
+            self.late = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// How many of `wanted` bytes may pass; 0 when the connection was cut by it.
@@ -349,6 +378,7 @@ impl AsyncRead for Metered {
         if self.shared.faults.is_frozen(context) {
             return Poll::Pending;
         }
+        ready!(self.poll_late(context))?;
         let left = &self.shared.faults.received_left;
         let allowed = self.allowance(left, buffer.remaining());
         if allowed == 0 && buffer.remaining() > 0 {
@@ -363,6 +393,7 @@ impl AsyncRead for Metered {
             buffer.advance(filled);
             Metered::spend(&self.shared.faults.received_left, filled);
         }
+        self.silent = polled.is_pending();
         polled
     }
 }

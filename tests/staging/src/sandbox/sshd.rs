@@ -1,7 +1,9 @@
 //! The sandbox's SSH daemon: raised with it, and killed and started again by whoever tests that.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use russh::keys::ssh_key::LineEnding;
 use serde::{Deserialize, Serialize};
 
-use super::USER;
 use super::machine::Machine;
 use super::process::{MARK, Process, marked, start_daemon, tell_starter};
 use super::ssh::{SshConfig, SshServer, generate_key, known_hosts_line};
+use super::{USER, run_dir};
 use crate::place::{Place, make_dir, write_private};
 use crate::secrets::random;
 
@@ -31,6 +33,7 @@ pub struct Sshd {
     pub host_key: PathBuf,
     pub authorized_keys: PathBuf,
     pub home: PathBuf,
+    control: PathBuf,
     pub environment: Vec<(String, String)>,
 }
 
@@ -76,6 +79,7 @@ pub fn raise(
         host_key: host_key_file,
         authorized_keys,
         home,
+        control: control(&machine.run),
         environment,
     };
     write_private(&sshd_record(&machine.dir), &serde_json::to_string(&sshd)?)?;
@@ -92,12 +96,9 @@ fn start_daemon_of(machine: &Machine) -> Result<Serving> {
     Ok(serde_json::from_str(&ready.context("the SSH server does not start")?)?)
 }
 
-/// Kills it at once. What its sessions run goes on, with nobody at the other end.
-pub fn kill(place: &Place) -> Result<()> {
+/// Kills it at once, where it runs. What its sessions run goes on, with nobody at the other end.
+pub(crate) fn kill(place: &Place) -> Result<()> {
     let daemons = daemons(place);
-    if daemons.is_empty() {
-        bail!("no SSH server runs for {}", place.dir().display());
-    }
     daemons.iter().for_each(|daemon| daemon.signal(libc::SIGKILL));
     match daemons.iter().all(|daemon| daemon.wait(Duration::from_secs(5))) {
         true => Ok(()),
@@ -106,20 +107,61 @@ pub fn kill(place: &Place) -> Result<()> {
 }
 
 /// Starts it again as it was, where it doesn't run.
-pub fn start(place: &Place) -> Result<()> {
-    start_held(place, &Machine::load(&place.machine())?)
-}
-
-/// The same for whoever knows the machine already.
-pub(super) fn start_held(place: &Place, machine: &Machine) -> Result<()> {
+pub(crate) fn start(place: &Place) -> Result<()> {
     if daemons(place).is_empty() {
-        start_daemon_of(machine)?;
+        start_daemon_of(&Machine::load(&place.machine())?)?;
     }
     Ok(())
 }
 
+/// What it can be told while it serves.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Every connection is lost.
+    Cut,
+    /// Every exchange takes longer.
+    Slow,
+    Quick,
+}
+
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Has it done when this returns.
+pub(crate) fn order(place: &Place, order: Order) -> Result<()> {
+    let ordered = || -> Result<String> {
+        let mut control = UnixStream::connect(control(&run_dir(place)))?;
+        writeln!(control, "{}", serde_json::to_string(&order)?)?;
+        let mut done = String::new();
+        control.read_to_string(&mut done)?;
+        Ok(done)
+    };
+    match ordered().with_context(|| format!("no SSH server answers in {}", place.dir().display()))? {
+        done if done == DONE => Ok(()),
+        said => bail!("the SSH server says {said:?}"),
+    }
+}
+
+const DONE: &str = "done";
+
+fn obey(server: &SshServer, mut control: UnixStream) -> Result<()> {
+    let mut order = String::new();
+    BufReader::new(&control).read_line(&mut order)?;
+    let faults = server.faults();
+    match serde_json::from_str(&order)? {
+        Order::Cut => faults.cut_now(),
+        Order::Slow => faults.slow_down(SLOW),
+        Order::Quick => faults.slow_down(Duration::ZERO),
+    }
+    Ok(control.write_all(DONE.as_bytes())?)
+}
+
+/// The socket at which it takes orders.
+fn control(run_dir: &Path) -> PathBuf {
+    run_dir.join("sshd")
+}
+
 /// What its sessions started carries the mark too.
-pub(super) fn daemons(place: &Place) -> Vec<Process> {
+pub(crate) fn daemons(place: &Place) -> Vec<Process> {
     let is_daemon = |process: &Process| {
         let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(COMMAND.as_bytes())
@@ -133,7 +175,7 @@ pub fn sshd_record(dir: &Path) -> PathBuf {
 
 /// The SSH daemon's process: serves until it is ended.
 pub fn serve(dir: &Path) -> Result<()> {
-    let start = || -> Result<(SshServer, TcpListener, Serving)> {
+    let start = || -> Result<(SshServer, UnixListener, TcpListener, Serving)> {
         let sshd: Sshd = serde_json::from_str(&fs::read_to_string(sshd_record(dir))?)?;
         let (claim, network) = claim_network(dir)?;
         let keys = fs::read_to_string(&sshd.authorized_keys)?;
@@ -147,14 +189,19 @@ pub fn serve(dir: &Path) -> Result<()> {
             ..SshConfig::new(USER, sshd.home)
         })?;
         let port = server.port();
-        Ok((server, claim, Serving { port, network }))
+        // One that was killed left it.
+        let _ = fs::remove_file(&sshd.control);
+        let control = UnixListener::bind(&sshd.control)?;
+        Ok((server, control, claim, Serving { port, network }))
     };
     match start() {
-        Ok((_server, _claim, serving)) => {
+        Ok((server, control, _claim, serving)) => {
             tell_starter(&format!("ok {}", serde_json::to_string(&serving)?));
-            loop {
-                std::thread::park();
+            for asked in control.incoming() {
+                // Whoever asked sees that it wasn't done.
+                let _ = asked.map_err(anyhow::Error::from).and_then(|asked| obey(&server, asked));
             }
+            Ok(())
         }
         Err(error) => {
             tell_starter(&format!("{error:#}"));

@@ -34,23 +34,39 @@ struct Rule {
     times: Option<u32>,
 }
 
-pub struct Faults {
+/// What every service is told, before what is said to it alone.
+const ALL: &str = "all";
+
+pub struct Faults([Rules; 2]);
+
+impl Faults {
+    pub fn of(service: &str) -> Faults {
+        Faults([ALL, service].map(|name| Rules::in_file(crate::mounted(&format!("{DIR}/{name}")))))
+    }
+
+    /// The first that fits. An error says what isn't understood.
+    pub fn of_request(&self, method: &str, path: &str) -> Result<Option<Fault>, String> {
+        for rules in &self.0 {
+            if let Some(fault) = rules.of_request(method, path)? {
+                return Ok(Some(fault));
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct Rules {
     file: PathBuf,
     /// How often each line was used since the file was last changed.
     used: Mutex<(Option<SystemTime>, HashMap<usize, u32>)>,
 }
 
-impl Faults {
-    pub fn of(service: &str) -> Faults {
-        Faults::in_file(crate::mounted(&format!("{DIR}/{service}")))
+impl Rules {
+    fn in_file(file: impl AsRef<Path>) -> Rules {
+        Rules { file: file.as_ref().to_path_buf(), used: Mutex::default() }
     }
 
-    fn in_file(file: impl AsRef<Path>) -> Faults {
-        Faults { file: file.as_ref().to_path_buf(), used: Mutex::default() }
-    }
-
-    /// The first that fits. An error says what isn't understood.
-    pub fn of_request(&self, method: &str, path: &str) -> Result<Option<Fault>, String> {
+    fn of_request(&self, method: &str, path: &str) -> Result<Option<Fault>, String> {
         let Ok(text) = std::fs::read_to_string(&self.file) else {
             return Ok(None);
         };
@@ -116,7 +132,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_fits_counts() {
         let file = std::env::temp_dir().join(format!("faults-{}", std::process::id()));
-        let faults = Faults::in_file(&file);
+        let faults = Rules::in_file(&file);
         assert_eq!(faults.of_request("GET", "/a"), Ok(None));
         std::fs::write(&file, "# why\nGET /a drop times=1\nPOST /b/* slow=20\n* /a status=500\n").unwrap();
         assert_eq!(faults.of_request("GET", "/a"), Ok(Some(Fault::Drop)));

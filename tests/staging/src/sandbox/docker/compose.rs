@@ -184,7 +184,7 @@ impl Compose {
 
     /// Changes of one machine go one after the other.
     fn lock(&self) -> Result<File> {
-        let file = lock_file(&self.machine.docker().join("lock"))?;
+        let file = lock_file(&self.machine.docker.join("lock"))?;
         file.lock().context("cannot lock the sandbox")?;
         Ok(file)
     }

@@ -214,7 +214,7 @@ impl Container {
 
     /// All containers, in the order they were made in.
     pub fn all(machine: &Machine) -> Result<Vec<Container>> {
-        let listing = match fs::read_dir(machine.docker().join("containers")) {
+        let listing = match fs::read_dir(machine.docker.join("containers")) {
             Ok(listing) => listing,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).context("cannot list the containers"),
@@ -428,7 +428,7 @@ fn not_found(program: &str) -> anyhow::Error {
 }
 
 fn container_dir(machine: &Machine, id: &str) -> PathBuf {
-    machine.docker().join("containers").join(id)
+    machine.docker.join("containers").join(id)
 }
 
 /// Since 1970.
