@@ -5,6 +5,8 @@ use super::{Entry, entry};
 pub static MODULES: &[Entry] = &[
     entry::<super::apt::Apt>(),
     entry::<super::apt::Package>(),
+    entry::<super::archive_decrypt::ArchiveDecrypt>(),
+    entry::<super::archive_info::ArchiveInfo>(),
     entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::RunCommand>(),
@@ -16,8 +18,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::file::File>(),
     entry::<super::find::Find>(),
     entry::<super::getent::GetEnt>(),
-    entry::<super::age_decrypt::AgeDecrypt>(),
-    entry::<super::age_info::AgeInfo>(),
+    entry::<super::gpg_key::GpgKey>(),
     entry::<super::group::Group>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::postgresql::query::PostgresqlQuery>(),

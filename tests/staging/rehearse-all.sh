@@ -22,7 +22,7 @@ rotations=(
     "rotate-session-secret.yml -e @NEW"
     "rotate-oidc-client-secret.yml -e @NEW"
     "rotate-authentik-api-token.yml -e @NEW"
-    "rotate-backup-key.yml -e new_identity_file=KEY"
+    "rotate-backup-key.yml -e new_key=KEY"
     "rotate-project-secret.yml -e project=shop"
     "rotate-webhook-secret.yml -e receiver=shop-webhooks"
     "rotate-webhook-secret.yml -e receiver=legacy-webhooks"
