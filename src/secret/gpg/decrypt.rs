@@ -151,7 +151,7 @@ gpg: decryption failed: No secret key
         let well = format!("{OPENED}{WELL}");
         assert_eq!(judge(&well, true, KEY), Ok(()));
         for (said, success, why) in [
-            (well.clone(), false, "damaged"),
+            (well.clone(), false, "did not say why"),
             (well.replace("GOODMDC", "BADMDC"), true, "damaged"),
             (well.replace("[GNUPG:] GOODMDC\n", ""), true, "could not decrypt"),
             (OPENED.to_string(), true, "damaged"),

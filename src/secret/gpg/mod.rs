@@ -94,12 +94,10 @@ pub fn normalised(fingerprint: &str) -> Result<String, Error> {
         .help("it has 40 hexadecimal digits: `gpg --list-secret-keys --with-fingerprint`"))
 }
 
-/// `gpg` as nobody's terminal: it asks nobody, and tells nothing of itself.
+/// `gpg` without a terminal: it asks nobody. (With `--quiet` it wouldn't say that a key is locked.)
 fn gpg() -> Command {
     let mut gpg = Command::new("gpg");
-    gpg.args(["--batch", "--no-tty", "--quiet", "--pinentry-mode", "error"])
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null());
+    gpg.args(["--batch", "--no-tty", "--pinentry-mode", "error"]).env("LC_ALL", "C").stdin(Stdio::null());
     gpg
 }
 
