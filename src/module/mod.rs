@@ -38,6 +38,7 @@ mod postgresql_login;
 mod raw;
 mod replace;
 mod script;
+mod secret_file;
 mod secret_search;
 mod setup;
 mod shell;

@@ -27,6 +27,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::postgresql_login::PostgresqlLogin>(),
     entry::<super::raw::Raw>(),
     entry::<super::replace::Replace>(),
+    entry::<super::secret_file::SecretFile>(),
     entry::<super::secret_search::SecretSearch>(),
     entry::<super::script::Script>(),
     entry::<super::setup::GatherFacts>(),

@@ -1,4 +1,5 @@
-//! The rotation of a GPG backup key on a staging VPS whose archives are made for keys of both kinds.
+//! Rotations on a staging VPS with other kinds of things than it is raised with: a GPG backup key
+//! beside the one of age, and the stores of consumers that are a command or an encrypted file in git.
 
 #[path = "support/keyring.rs"]
 mod keyring;
@@ -20,6 +21,17 @@ struct Operator {
 }
 
 impl Operator {
+    fn new() -> Option<Operator> {
+        let (staging, own) = (leak::sandbox::staging()?, Keyring::new()?);
+        let vps = Sandbox::raise(&staging);
+        Some(Operator { project: vps.project(), vps, own })
+    }
+
+    /// Variables of the VPS that count more than the inventory's.
+    fn vars(&self, text: &str) {
+        fs::write(self.project.join("inventory/staging/host_vars/vps/zz.yml"), text).expect("a file");
+    }
+
     /// What was said.
     #[track_caller]
     fn run(&self, line: &str, code: i32) -> String {
@@ -66,7 +78,7 @@ seqn_backup_keys:
   gpg: {{private: {key}, env_key: OFFSITE_BACKUP_GPG_RECIPIENT, max_age_days: 365}}
 "
         );
-        fs::write(self.project.join("inventory/staging/host_vars/vps/zz.yml"), vars).expect("a file");
+        self.vars(&vars);
     }
 
     /// The offsite archives of GPG, oldest first.
@@ -105,9 +117,7 @@ const KNOWN: &str = "\
 
 #[test]
 fn a_gpg_backup_key_is_rotated_and_retired() {
-    let (Some(staging), Some(own)) = (leak::sandbox::staging(), Keyring::new()) else { return };
-    let vps = Sandbox::raise(&staging);
-    let it = Operator { project: vps.project(), vps, own };
+    let Some(it) = Operator::new() else { return };
     let (old, new, locked) = (it.own.key("old", ""), it.own.key("new", ""), it.own.key("locked", "geheim"));
     for (name, play) in [("prepare.yml", PREPARE), ("known.yml", KNOWN)] {
         fs::write(it.project.join(name), play).expect("a playbook");
@@ -151,7 +161,7 @@ fn a_gpg_backup_key_is_rotated_and_retired() {
     let archives = it.archives();
     archives[..archives.len() - 2].iter().for_each(|archive| fs::remove_file(archive).expect("an archive"));
     let said = it.run(finish, 0);
-    assert!(said.contains("the new key opens all 2 archives") && said.contains("may be destroyed"), "{said}");
+    assert!(said.contains("may be destroyed"), "{said}");
     assert_eq!(it.recipients(), new);
     let newest = it.archives().pop().expect("an archive");
     assert_eq!(it.recipient_count(&newest), 1);
@@ -166,4 +176,84 @@ fn a_gpg_backup_key_is_rotated_and_retired() {
     }
     let said = it.run("preflight.yml -i staging", 0);
     assert!(said.contains("TASK [The newest archives of gpg decrypt to their last byte]"), "{said}");
+}
+
+const CONSUMERS: &str = "\
+seqn_projects:
+  shop:
+    project: '{{ seqn_project }}'
+    max_age_days: 90
+    consumers:
+      - name: shop-backend
+        store: env
+        path: '{{ seqn_project_dir }}/consumers/shop-backend/.env'
+        key: SEQN_SECRET_KEY
+        services: [shop-backend]
+        probe: [docker, compose, exec, -T, shop-backend, /seqn-standin, application]
+      - name: reports-backend
+        store: command
+        command: [sh, -c, 'umask 077; cat >{{ seqn_project_dir }}/consumers/reports-backend/secret-key']
+        services: [reports-backend]
+        probe: [docker, compose, exec, -T, reports-backend, /seqn-standin, application]
+      - name: nightly-jobs
+        store: age
+        path: STORE
+        key: shop_key
+        commit: true
+        services: []
+        probe: ['true']
+";
+
+#[test]
+fn a_project_key_goes_into_a_command_and_an_encrypted_file_in_git() {
+    let Some(it) = Operator::new() else { return };
+    let file = |path: &str| {
+        fs::read_to_string(Path::new(it.vps.raised("project_dir")).join("consumers").join(path)).expect(path)
+    };
+    let present = || {
+        let text = file("shop-backend/.env");
+        text.lines().find_map(|line| line.strip_prefix("SEQN_SECRET_KEY=")).expect("the key").to_string()
+    };
+    let old = present();
+    let store = it.vps.operator().join("store");
+    fs::create_dir(&store).expect("a folder");
+    let git = |args: &[&str]| {
+        let ran = Command::new("git").arg("-C").arg(&store).args(args).output().expect("git");
+        assert!(ran.status.success(), "{args:?}: {}", support::told(&ran));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let keys = store.join("keys.yml");
+    let keep = |key: &str| {
+        fs::write(&keys, format!("# of the jobs\nshop_key: {key}\nother: \"stays\"\n")).expect("a file");
+        it.run(&format!("secret encrypt {}", keys.display()), 0);
+    };
+    let text = fs::read_to_string(support::identity()).expect("an identity");
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("a public key");
+    fs::write(store.join(".age-recipients"), public).expect("a file");
+    keep("sk_live_of_somebody_else");
+    it.vars(&CONSUMERS.replace("STORE", &keys.display().to_string()));
+    let rotate = "rotate-project-secret.yml -i staging -e project=shop";
+
+    // Whatever could fail with the new key in hand fails before it is made.
+    it.refused(rotate, "it is in no git work tree");
+    git(&["init", "-q"]);
+    git(&["config", "user.name", "Operator"]);
+    git(&["config", "user.email", "operator@example.invalid"]);
+    it.refused(rotate, "shop-backend, nightly-jobs have different keys");
+    assert_eq!(present(), old);
+    keep(&old);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "The keys"]);
+
+    it.run(&format!("{rotate} --check"), 0);
+    assert_eq!(git(&["log", "--format=%s"]), "The keys\n");
+    let said = it.run(&format!("{rotate} -vvv --diff"), 0);
+    let new = present();
+    assert_ne!(new, old);
+    assert!(!said.contains(&new) && !said.contains(&old), "a key was told");
+    assert_eq!(file("reports-backend/secret-key"), new);
+    let kept = it.run(&format!("secret show {}", keys.display()), 0);
+    assert_eq!(kept, format!("# of the jobs\nshop_key: \"{new}\"\nother: \"stays\"\n"));
+    assert_eq!(git(&["log", "--format=%s"]), "Update shop_key in keys.yml\nThe keys\n");
+    assert_eq!(git(&["status", "--porcelain"]), "");
 }
