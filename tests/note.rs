@@ -25,7 +25,7 @@ const PLAY: &str = "
     - name: Find the backup
       find: {paths: DIR/backups, patterns: '*.age'}
     - name: Prove the backup
-      age_decrypt: {path: DIR/backups/today.age}
+      archive_decrypt: {path: DIR/backups/today.age}
     - name: Write a *line*
       lineinfile: {path: DIR/app.env, regexp: '^A=', line: 'A=2'}
     - name: Write the key

@@ -356,8 +356,8 @@ fn backup_key(it: &mut Operator) {
     let identity = it.vps.operator().join("new-identity.txt").display().to_string();
     let made = it.run(&format!("secret keygen {identity}")).code(0);
     let new = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
-    let rotate = format!("rotate-backup-key.yml -i staging -e new_identity_file={identity}");
-    it.run("rotate-backup-key.yml -i staging").code(2).says("Say where the new private key is");
+    let rotate = format!("rotate-backup-key.yml -i staging -e new_key={identity}");
+    it.run("rotate-backup-key.yml -i staging").code(2).says("Say which key");
     it.run(&format!("{rotate} --check")).code(0);
     it.run(&format!("{rotate} -vvv --diff")).code(0);
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), format!("{old},{new}"));
@@ -368,7 +368,7 @@ fn backup_key(it: &mut Operator) {
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
     it.run(&rotate).code(0);
-    let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key";
+    let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key.age";
     it.run(finish).code(2).says("is not the new key");
     let finish = format!("{finish} -e seqn_age_identity_file={identity}");
     it.run(&finish).code(2).says("the old key must be kept until");

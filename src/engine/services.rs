@@ -74,6 +74,10 @@ impl Services for EngineServices<'_> {
     fn keep_secret(&self, value: &Text) {
         self.run.engine.redactor.register(value);
     }
+
+    fn never_secret(&self, value: &str) {
+        self.run.engine.redactor.never_hide(value);
+    }
 }
 
 /// Plain bytes come back as they are; an ansible-vault or age envelope is opened.

@@ -49,6 +49,9 @@ pub trait Services: Send + Sync {
     /// From now on this value is hidden wherever it would be shown: for what a module reads on a
     /// host and knows to be a secret.
     fn keep_secret(&self, value: &Text);
+
+    /// From now on this value isn't hidden where it stands among secrets: the name of a public key.
+    fn never_secret(&self, value: &str);
 }
 
 /// The arguments of the `template` module that change how a file is read.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{HttpRequest, Stat};
+use crate::secret::archive::KeyAt;
 use crate::source::Text;
 
 /// One change of a host. Each carries the state that it expects and checks it where it applies.
@@ -71,13 +72,13 @@ pub enum Effect {
     /// made. The output's `stdout` is the SHA-256 of what was written. Applied by
     /// [`Target::apply`](super::Target::apply).
     Fetch { from: String, to: PathBuf },
-    /// Decrypt an age archive of the host on the operator's machine and give the plaintext to a
-    /// command of the host on its standard input. The output is the command's; nothing but the
-    /// command keeps the plaintext. Applied by [`Target::apply`](super::Target::apply).
+    /// Decrypt an archive of the host on the operator's machine and give the plaintext to a command of
+    /// the host on its standard input. The output is the command's; nothing but the command keeps the
+    /// plaintext. Applied by [`Target::apply`](super::Target::apply).
     Feed {
         archive: String,
-        /// Identity files of the operator's machine.
-        identities: Vec<PathBuf>,
+        /// On the operator's machine.
+        key: KeyAt,
         /// For `/bin/sh`; it must hold no secret.
         script: String,
     },

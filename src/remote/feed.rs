@@ -2,7 +2,6 @@
 //! plaintext passes through this machine and is kept nowhere.
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,17 +9,16 @@ use tokio::sync::mpsc;
 
 use super::shell::{Channel, token};
 use super::{Output, RemoteError, RemoteErrorKind, Target};
-use crate::secret::agefile::decrypt_stream;
-use crate::secret::pieces::pieces;
-use crate::secret::{Identities, pieces::Pieces};
+use crate::secret::archive::{Key, KeyAt, read_error};
+use crate::secret::pieces::{Pieces, pieces};
 
 /// What a fed command may say on each stream; the rest isn't heard. Bytes.
 const MAX_SAID: u64 = 1 << 20;
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 8;
 
-/// Decrypts `archive` of `host` with identity files of this machine and gives the plaintext to
-/// `script`, a shell script of the host. The output is the script's.
+/// Decrypts `archive` of `host` with a key of this machine and gives the plaintext to `script`, a
+/// shell script of the host. The output is the script's.
 ///
 /// # Errors
 /// The archive can't be read or decrypted to its end, or the connection was cut. What the script
@@ -28,16 +26,16 @@ const PIECES: usize = 8;
 pub async fn decrypted(
     host: &Target,
     archive: &str,
-    identities: &[PathBuf],
+    key: &KeyAt,
     script: &str,
 ) -> Result<Output, RemoteError> {
     let begun = Instant::now();
     let refused = |message: String| RemoteError { kind: RemoteErrorKind::Refused, message, help: None };
-    let keys = Identities::load(identities, None).map_err(|e| refused(e.message))?;
+    let key = Key::load(key).map_err(|e| refused(e.message))?;
     let source = host.download(archive).await?;
     let (pump, encrypted) = pieces();
     let (give, plain) = mpsc::channel(PIECES);
-    let work = tokio::task::spawn_blocking(move || open(encrypted, &keys, &give));
+    let work = tokio::task::spawn_blocking(move || open(encrypted, &key, &give));
     let (fed, ()) = tokio::join!(host.feed(script, plain), pump.run(source));
     let opened = work.await.map_err(|e| refused(format!("decrypting was cut short: {e}")))?;
     // What the script says of half an archive is beside the point.
@@ -45,11 +43,11 @@ pub async fn decrypted(
     Ok(Output { duration: begun.elapsed(), ..fed? })
 }
 
-fn open(encrypted: Pieces, keys: &Identities, give: &mpsc::Sender<Vec<u8>>) -> Result<(), String> {
-    let mut plain = decrypt_stream(encrypted, keys).map_err(|e| e.message)?;
+fn open(encrypted: Pieces, key: &Key, give: &mpsc::Sender<Vec<u8>>) -> Result<(), String> {
+    let mut plain = key.decrypt_stream(encrypted).map_err(|e| e.message)?;
     loop {
         let mut piece = vec![0; PIECE];
-        let n = plain.read(&mut piece).map_err(|e| crate::secret::agefile::read_error(e).message)?;
+        let n = plain.read(&mut piece).map_err(|e| read_error(e).message)?;
         piece.truncate(n);
         // A script that reads no more ends the channel; its status says whether that was right.
         if n == 0 || give.blocking_send(piece).is_err() {

@@ -107,9 +107,7 @@ impl Target {
         match effect {
             Effect::Http(request) => super::http::send(self, request).await.into_output(),
             Effect::Fetch { from, to } => super::fetch::to_operator(self, from, to).await,
-            Effect::Feed { archive, identities, script } => {
-                super::feed::decrypted(self, archive, identities, script).await
-            }
+            Effect::Feed { archive, key, script } => super::feed::decrypted(self, archive, key, script).await,
             other => self.0.apply(other).await,
         }
     }

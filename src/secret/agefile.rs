@@ -5,14 +5,12 @@ use std::io::{BufReader, Cursor, Read, Write};
 use age::armor::{ArmoredReader, ArmoredWriter};
 use age::{DecryptError, Decryptor, Encryptor};
 
+use super::archive::HEADER_MAX;
 use super::recipients::Recipients;
 use super::{Error, ErrorKind, Identities, Secret};
 
 const BINARY_BEGIN: &[u8] = b"age-encryption.org/";
 const ARMOR_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
-
-/// More than any header has; what is read ahead to see which identities it needs.
-pub const HEADER_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

@@ -2,6 +2,7 @@
 //! they come from (generated, age files, ansible-vault files) and what Postgres stores of them.
 
 pub mod agefile;
+pub mod archive;
 pub mod command;
 mod common;
 pub mod edit;
@@ -9,6 +10,7 @@ pub mod error;
 pub mod files;
 pub mod forms;
 pub mod generate;
+pub mod gpg;
 pub mod harden;
 pub mod identities;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-const PIECE: usize = 64 * 1024;
+/// Bytes in one.
+pub const PIECE: usize = 64 * 1024;
 /// Pieces in flight.
 const PIECES: usize = 8;
 

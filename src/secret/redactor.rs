@@ -38,7 +38,16 @@ pub struct Redactor {
 #[derive(Default)]
 pub(super) struct Known {
     values: HashSet<Box<str>>,
+    /// What is told to everybody.
+    public: HashSet<Box<str>>,
     pub(super) forms: Needles,
+}
+
+impl Known {
+    fn is_public(&self, value: &str) -> bool {
+        let mut parts = value.split([',', ' ']).filter(|part| !part.is_empty()).peekable();
+        parts.peek().is_some() && parts.all(|part| self.public.contains(part))
+    }
 }
 
 impl Redactor {
@@ -51,6 +60,9 @@ impl Redactor {
         if self.known().values.contains(value) {
             return Registered::Everywhere;
         }
+        if self.known().is_public(value) {
+            return Registered::OnlyMarked;
+        }
         let forms = forms::forms(value);
         if forms.is_empty() {
             return Registered::OnlyMarked;
@@ -59,6 +71,12 @@ impl Redactor {
         known.values.insert(value.into());
         forms.iter().for_each(|form| known.forms.add(form));
         Registered::Everywhere
+    }
+
+    /// Does not hide `value` when it is registered later, nor a list of such values: the name of a
+    /// public key, which stands where secrets do.
+    pub fn never_hide(&self, value: &str) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).public.insert(value.into());
     }
 
     /// Hides every secret text in `val`, keys too.

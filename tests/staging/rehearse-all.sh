@@ -24,7 +24,7 @@ rotations=(
     "rotate-session-secret.yml -e @NEW"
     "rotate-oidc-client-secret.yml -e @NEW"
     "rotate-authentik-api-token.yml -e @NEW | --tags finish -e confirm=authentik_api_token"
-    "rotate-backup-key.yml -e new_identity_file=KEY | --tags finish -e confirm=backup_key -e seqn_age_identity_file=KEY"
+    "rotate-backup-key.yml -e new_key=KEY | --tags finish -e confirm=backup_key.age -e seqn_age_identity_file=KEY"
     "rotate-project-secret.yml -e project=shop"
     "rotate-webhook-secret.yml -e receiver=shop-webhooks | --tags finish -e confirm=webhook_secret.shop-webhooks"
     "rotate-webhook-secret.yml -e receiver=legacy-webhooks"

@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
     why: "\
 That every task was `ok` says that the new credential was written, not that anybody can log in with it. After its last \
 change a playbook has to look from outside: `uri`, `postgresql_login`, `postgresql_query`, `postgresql_ping`, \
-`age_decrypt`, `assert`, `stays_well`, `wait_for`, a command with `curl`, or a role or a file of tasks with `verify` in its name \
+`archive_decrypt`, `assert`, `stays_well`, `wait_for`, a command with `curl`, or a role or a file of tasks with `verify` in its name \
 (`recreate_and_verify`). Checks in `rescue` don't count: they only run when something has failed.",
     bad: BAD,
     good: GOOD,
@@ -59,12 +59,13 @@ const GOOD: &str = "\
         url: http://127.0.0.1:8080/healthz
 ";
 
-const CHECKS: [&str; 8] = [
+const CHECKS: [&str; 9] = [
     "uri",
     "postgresql_login",
     "postgresql_query",
     "postgresql_ping",
     "age_decrypt",
+    "archive_decrypt",
     "assert",
     "stays_well",
     "wait_for",

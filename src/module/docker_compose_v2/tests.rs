@@ -79,6 +79,7 @@ impl Services for Nothing {
         Ok((bytes.to_vec(), false))
     }
     fn keep_secret(&self, _: &Text) {}
+    fn never_secret(&self, _: &str) {}
     fn age_identities(&self) -> Vec<Text> {
         Vec::new()
     }

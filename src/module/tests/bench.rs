@@ -179,4 +179,5 @@ impl Services for NoServices {
         Vec::new()
     }
     fn keep_secret(&self, _: &Text) {}
+    fn never_secret(&self, _: &str) {}
 }

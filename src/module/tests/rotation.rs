@@ -101,7 +101,7 @@ async fn postgresql_user_rotates_a_password() {
 }
 
 #[tokio::test]
-async fn age_decrypt_proves_a_backup() {
+async fn archive_decrypt_proves_a_backup() {
     let bench = Bench::new();
     let identity = bench.path("key.txt");
     let recipient = edit::keygen(identity.as_ref()).unwrap();
@@ -110,11 +110,7 @@ async fn age_decrypt_proves_a_backup() {
     let path = bench.write("backup.age", &sealed);
     let cut = bench.write("cut.age", &sealed[..sealed.len() - 3]);
     let given = |path: &str, content: &str| {
-        [
-            ("path", Val::from(path)),
-            ("identity", Val::from(identity.as_str())),
-            ("content", Val::from(content)),
-        ]
+        [("path", Val::from(path)), ("key", Val::from(identity.as_str())), ("content", Val::from(content))]
     };
     let proved = bench.run("age_decrypt", &given(&path, "pg_dump")).await;
     assert_eq!(proved.is(false).get("size"), Val::Int(14));
@@ -123,7 +119,7 @@ async fn age_decrypt_proves_a_backup() {
         (cut.as_str(), "pg_dump", "could not be decrypted: the age file is damaged"),
         ("/no/such.age", "pg_dump", "/no/such.age does not exist"),
     ] {
-        let failed = bench.run("age_decrypt", &given(path, content)).await;
+        let failed = bench.run("archive_decrypt", &given(path, content)).await;
         assert!(failed.failure().contains(message), "{failed:?}");
     }
 }

@@ -40,14 +40,14 @@ pub struct Check {
 }
 
 impl Facts {
-    /// A backup is proven by `age_decrypt`, which opens it to its last byte, or else by a `find` that
+    /// A backup is proven by `archive_decrypt`, which opens it to its last byte, or else by a `find` that
     /// sees a file which is not empty and was made since the run began.
     pub(super) fn proved(&mut self, told: &Told<'_>) {
         if !is_ok(told.outcome) {
             return;
         }
         match short(told.task) {
-            "age_decrypt" => self.decrypted(told),
+            "age_decrypt" | "archive_decrypt" => self.decrypted(told),
             "find" => self.found(told),
             _ => {}
         }

@@ -1,15 +1,17 @@
-//! Decrypts an archive to its end without keeping it: what is proved is that the identity opens it,
+//! Decrypts an archive to its end without keeping it: what is proved is that the key opens it,
 //! that nothing is missing or changed, and that the content begins as it should.
 
-use crate::source::hex::hex;
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncRead;
 
-use crate::secret::agefile::{decrypt_stream, read_error};
-use crate::secret::pieces::pieces;
-use crate::secret::{Error, ErrorKind, Identities};
+use crate::secret::archive::{Key, read_error};
+use crate::secret::pieces::{PIECE, pieces};
+use crate::secret::{Error, ErrorKind};
+use crate::source::hex::hex;
 
 /// What the plaintext shall look like, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -42,7 +44,6 @@ pub struct Proof {
 
 /// Bytes that decide what a content is: `ustar` stands at 257.
 const HEAD: usize = 512;
-const PIECE: usize = 64 * 1024;
 
 impl Content {
     /// As named in arguments and results.
@@ -75,17 +76,18 @@ impl Content {
     }
 }
 
-/// Reads `archive` to its end through `identities`, in constant memory.
+/// Reads `archive` to its end through `key`, in constant memory.
 ///
 /// # Errors
-/// No identity fits, or it is damaged, cut, or couldn't be read.
-pub fn prove(archive: impl Read, identities: &Identities) -> Result<Proof, Error> {
-    let mut counted = Counted { inner: archive, bytes: 0 };
+/// The key doesn't fit, or it is damaged, cut, or couldn't be read.
+pub fn prove(archive: impl Read + Send + 'static, key: &Key) -> Result<Proof, Error> {
+    let archive_size = Arc::new(AtomicU64::new(0));
+    let counted = Counted { inner: archive, bytes: archive_size.clone() };
     let mut hash = Sha256::new();
     let mut head = Vec::with_capacity(HEAD);
     let mut size = 0;
     {
-        let mut plain = decrypt_stream(&mut counted, identities)?;
+        let mut plain = key.decrypt_stream(counted)?;
         let mut piece = zeroize::Zeroizing::new(vec![0; PIECE]);
         loop {
             let n = plain.read(&mut piece).map_err(read_error)?;
@@ -98,7 +100,8 @@ pub fn prove(archive: impl Read, identities: &Identities) -> Result<Proof, Error
             head.extend_from_slice(&piece[..n.min(missing)]);
         }
     }
-    Ok(Proof { size, sha256: hex(hash.finalize()), archive_size: counted.bytes, content: Content::of(&head) })
+    let archive_size = archive_size.load(Ordering::Relaxed);
+    Ok(Proof { size, sha256: hex(hash.finalize()), archive_size, content: Content::of(&head) })
 }
 
 /// [`prove`] of what comes asynchronously, such as a file of a host; decrypting runs on a thread of
@@ -106,22 +109,22 @@ pub fn prove(archive: impl Read, identities: &Identities) -> Result<Proof, Error
 ///
 /// # Errors
 /// As [`prove`].
-pub async fn prove_async(archive: impl AsyncRead + Unpin, identities: Identities) -> Result<Proof, Error> {
+pub async fn prove_async(archive: impl AsyncRead + Unpin, key: Key) -> Result<Proof, Error> {
     let (pump, encrypted) = pieces();
-    let work = tokio::task::spawn_blocking(move || prove(encrypted, &identities));
+    let work = tokio::task::spawn_blocking(move || prove(encrypted, &key));
     pump.run(archive).await;
     work.await.map_err(|e| Error::new(ErrorKind::Io, format!("decrypting was cut short: {e}")))?
 }
 
 struct Counted<R> {
     inner: R,
-    bytes: u64,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(into)?;
-        self.bytes += n as u64;
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }
@@ -130,12 +133,15 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use super::*;
     use crate::secret::agefile::{Format, encrypt};
-    use crate::secret::identities;
     use crate::secret::recipients::Recipients;
+    use crate::secret::{Identities, identities};
 
-    fn keys() -> (Identities, Recipients) {
+    fn keys() -> (Key, Recipients) {
         let (identity, recipient) = identities::generate();
-        (Identities::from_text("key", identity).unwrap(), Recipients::parse([recipient.as_str()]).unwrap())
+        (
+            Key::Age(Identities::from_text("key", identity).unwrap()),
+            Recipients::parse([recipient.as_str()]).unwrap(),
+        )
     }
 
     #[test]
@@ -163,7 +169,7 @@ mod tests {
         let plain: Vec<u8> = b"PGDMP".iter().copied().chain((0..1_000_000).map(|i| i as u8)).collect();
         for format in [Format::Binary, Format::Armored] {
             let sealed = encrypt(&plain, &to, format).unwrap();
-            let proof = prove(&sealed[..], &ids).unwrap();
+            let proof = prove(std::io::Cursor::new(sealed.clone()), &ids).unwrap();
             assert_eq!(proof.size, plain.len() as u64);
             assert_eq!(proof.archive_size, sealed.len() as u64);
             assert_eq!(proof.content, Some(Content::PgDump));
@@ -210,7 +216,7 @@ mod tests {
     fn memory_stays_constant() {
         const ALONE: &str = "SEQN_TEST_ALONE";
         if std::env::var_os(ALONE).is_none() {
-            let name = "module::age_decrypt::prove::tests::memory_stays_constant";
+            let name = "module::archive_decrypt::prove::tests::memory_stays_constant";
             let alone = std::process::Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", name])
                 .env(ALONE, "1")

@@ -1,19 +1,18 @@
-//! `age_decrypt`: proves that an archive on a host decrypts with the operator's identity.
+//! `archive_decrypt` (ours): proves that an archive on a host decrypts with the operator's key.
 
 mod prove;
 
 pub use prove::{Content, Proof, prove, prove_async};
 
-use std::path::PathBuf;
-
 use super::{Failure, Module, Plan, PlanCx, Step, StepKind, host_path};
 use crate::remote::Effect;
 use crate::secret::Identities;
+use crate::secret::archive::{Key, KeyAt, Kind};
 use crate::source::Val;
 
-/// Streams an age-encrypted archive from the host and decrypts it on the operator's machine to its
-/// last byte, keeping nothing. The identity never leaves this machine. Changes nothing.
-pub struct AgeDecrypt;
+/// Streams an encrypted archive from the host and decrypts it on the operator's machine to its last
+/// byte, keeping nothing. The private key never leaves this machine. Changes nothing.
+pub struct ArchiveDecrypt;
 
 #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,10 +20,15 @@ pub struct Args {
     /// The archive on the host.
     #[serde(alias = "src")]
     pub path: String,
-    /// Identity files on the operator's machine. By default those of `--age-identity`,
-    /// `$SEQN_AGE_IDENTITY` or `~/.config/seqn-play/identity.txt`.
+    /// What it is encrypted with: `age` or `gpg`.
     #[serde(default)]
-    pub identity: Vec<String>,
+    pub kind: Kind,
+    /// The private key, on the operator's machine. Of `age` identity files, by default those of
+    /// `--age-identity`, `$SEQN_AGE_IDENTITY` or `~/.config/seqn-play/identity.txt`. Of `gpg` the
+    /// whole fingerprint of a key in the keyring; no other key may open the archive. One that is
+    /// locked must be unlocked in the agent before.
+    #[serde(default, alias = "identity")]
+    pub key: Vec<String>,
     /// What the decrypted content must be, by its first bytes; any of these.
     #[serde(default)]
     pub content: Vec<Content>,
@@ -34,8 +38,8 @@ pub struct Args {
     /// SHA-256 that the decrypted content must have.
     pub sha256: Option<String>,
     /// A shell script of the host that gets the decrypted content on its standard input, once it is
-    /// proven, and must succeed: `pg_restore` into a database made for that. Needs `identity`. Not
-    /// run in check mode.
+    /// proven, and must succeed: `pg_restore` into a database made for that. Needs `key`. Not run in
+    /// check mode.
     pub feed: Option<String>,
 }
 
@@ -43,15 +47,18 @@ fn one() -> u64 {
     1
 }
 
-impl Module for AgeDecrypt {
+impl Module for ArchiveDecrypt {
     type Args = Args;
-    const NAME: &'static str = "age_decrypt";
+    const NAME: &'static str = "archive_decrypt";
     const COLLECTION: &'static str = "seqn.play";
 
     fn validate(args: &Args) -> Result<(), String> {
-        match args.feed.is_some() && args.identity.is_empty() {
-            true => Err("missing parameter(s) required by 'feed': identity".into()),
-            false => Ok(()),
+        match (args.kind, args.key.len()) {
+            (Kind::Gpg, 0 | 2..) => Err("kind: gpg takes one fingerprint as key".into()),
+            (Kind::Age, 0) if args.feed.is_some() => {
+                Err("missing parameter(s) required by 'feed': key".into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -60,9 +67,12 @@ impl Module for AgeDecrypt {
         if cx.target.stat(&path).await?.is_none() {
             return Err(Failure::new(format!("{path} does not exist")));
         }
-        let identities = identities(&args, cx)?;
+        let key = match args.key.is_empty() {
+            true => Key::Age(Identities::from_texts(&cx.services.age_identities())?),
+            false => Key::load(&key_at(args.kind, &args.key, cx)?)?,
+        };
         let archive = cx.target.download(&path).await?;
-        let proof = prove_async(archive, identities).await.map_err(|e| {
+        let proof = prove_async(archive, key).await.map_err(|e| {
             let failure = Failure::new(format!("{path} could not be decrypted: {e}"));
             match e.help {
                 Some(help) => failure.help(help),
@@ -77,16 +87,36 @@ impl Module for AgeDecrypt {
             plan = plan.value(key, value);
         }
         match args.feed {
-            Some(script) => Ok(fed(plan, path, files(&args.identity, cx)?, script)),
+            Some(script) => Ok(fed(plan, path, key_at(args.kind, &args.key, cx)?, script)),
             None => Ok(plan),
         }
     }
 }
 
+/// `archive_decrypt` for archives of age alone.
+pub struct AgeDecrypt;
+
+impl Module for AgeDecrypt {
+    type Args = Args;
+    const NAME: &'static str = "age_decrypt";
+    const COLLECTION: &'static str = "seqn.play";
+
+    fn validate(args: &Args) -> Result<(), String> {
+        match args.kind {
+            Kind::Age => ArchiveDecrypt::validate(args),
+            Kind::Gpg => Err("age_decrypt opens archives of age; for kind: gpg use archive_decrypt".into()),
+        }
+    }
+
+    async fn plan(args: Args, cx: &PlanCx<'_>) -> Result<Plan, Failure> {
+        ArchiveDecrypt::plan(args, cx).await
+    }
+}
+
 /// What the script makes is its own affair: like a probe, it leaves nothing to take back.
-fn fed(plan: Plan, archive: String, identities: Vec<PathBuf>, script: String) -> Plan {
+fn fed(plan: Plan, archive: String, key: KeyAt, script: String) -> Plan {
     let label = format!("feed {archive}");
-    let step = Step::new(label, Effect::Feed { archive, identities, script }, StepKind::Passing);
+    let step = Step::new(label, Effect::Feed { archive, key, script }, StepKind::Passing);
     let mut plan = plan.step(step);
     plan.changed = Some(false);
     plan.finish(|outputs| {
@@ -107,15 +137,22 @@ fn fed(plan: Plan, archive: String, identities: Vec<PathBuf>, script: String) ->
     })
 }
 
-fn identities(args: &Args, cx: &PlanCx<'_>) -> Result<Identities, Failure> {
-    if args.identity.is_empty() {
-        return Identities::from_texts(&cx.services.age_identities()).map_err(Into::into);
+/// Where a key is that is named by identity files or a fingerprint.
+///
+/// # Errors
+/// A file isn't there, or it isn't a fingerprint.
+pub fn key_at(kind: Kind, named: &[String], cx: &PlanCx<'_>) -> Result<KeyAt, Failure> {
+    match kind {
+        Kind::Age => {
+            named.iter().map(|file| cx.find("files", file)).collect::<Result<_, _>>().map(KeyAt::Age)
+        }
+        Kind::Gpg => {
+            let fingerprint = crate::secret::gpg::normalised(&named.concat())?;
+            // It stands where secrets do (a `.env` key), and is told to everybody.
+            cx.services.never_secret(&fingerprint);
+            Ok(KeyAt::Gpg(fingerprint))
+        }
     }
-    Identities::load(&files(&args.identity, cx)?, None).map_err(Into::into)
-}
-
-fn files(identity: &[String], cx: &PlanCx<'_>) -> Result<Vec<PathBuf>, Failure> {
-    identity.iter().map(|file| cx.find("files", file)).collect()
 }
 
 /// What the content isn't although it should be.
