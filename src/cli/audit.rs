@@ -24,7 +24,7 @@ pub fn show(store: &Store, since: Option<&str>, as_json: bool, screen: &Screen) 
     };
     let lines: Vec<&Line> = trail.lines.iter().flatten().filter(is_wanted).collect();
     if as_json {
-        lines.iter().for_each(|line| screen.line(Paint::Plain, &json!(line).to_string()));
+        lines.iter().for_each(|line| screen.json_line(json!(line)));
     } else if lines.is_empty() {
         screen.line(Paint::Plain, &format!("There is nothing in {}.", audit.path().display()));
     } else {
@@ -51,7 +51,7 @@ pub fn check(store: &Store, as_json: bool, screen: &Screen) -> Result<bool, Erro
     let whole = verified.wrong.is_empty();
     if as_json {
         let told = json!({"lines": verified.lines, "runs": verified.runs, "wrong": verified.wrong});
-        screen.line(Paint::Plain, &told.to_string());
+        screen.json_line(told);
         return Ok(whole);
     }
     verified.wrong.iter().for_each(|wrong| screen.error_line(Paint::Failed, wrong));

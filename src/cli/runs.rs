@@ -102,7 +102,7 @@ impl Runs {
         let mut runs = store.all();
         runs.reverse();
         if self.json {
-            runs.iter().for_each(|run| screen.line(Paint::Plain, &in_json(run).to_string()));
+            runs.iter().for_each(|run| screen.json_line(in_json(run)));
             return;
         }
         if runs.is_empty() {

@@ -338,7 +338,7 @@ fn text_of(outcome: &Outcome, key: &str, redactor: &Redactor) -> Option<String> 
     }
 }
 
-/// Every text in it.
+/// Every text in what becomes facts again, whose numbers and keys are our own.
 pub(super) fn redact(value: &mut serde_json::Value, redactor: &Redactor) {
     match value {
         serde_json::Value::String(text) => *text = redactor.redact(text).into_owned(),

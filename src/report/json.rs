@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 use crate::engine::event::{Event, Outcome, TaskLabel};
 use crate::source::Val;
 
-use super::{Paint, Reporter, Screen};
+use super::{Reporter, Screen};
 
 pub struct JsonLines;
 
 impl Reporter for JsonLines {
     fn on(&mut self, event: &Event, screen: &Screen) {
         if let Some(value) = line(event, screen) {
-            screen.line(Paint::Plain, &value.to_string());
+            screen.json_line(value);
         }
     }
 }

@@ -110,6 +110,12 @@ impl Screen {
         self.write(&self.out, &painted);
     }
 
+    /// A value for programs, in one line that is JSON whatever had to be hidden.
+    pub fn json_line(&self, mut value: serde_json::Value) {
+        self.redactor.redact_json(&mut value);
+        self.write(&self.out, &value.to_string());
+    }
+
     /// A line whose parts have their own colours already (by [`Screen::paint`]).
     pub fn painted_line(&self, text: &str) {
         let text = self.redactor.redact(text);

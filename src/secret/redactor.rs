@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use serde_json::Value;
+
 use crate::source::{Text, Val};
 
 use super::forms;
@@ -182,6 +184,60 @@ impl Redactor {
                 Val::map(shown)
             }
             other => other.clone(),
+        }
+    }
+
+    /// What is JSON already, as it may be shown: JSON, whatever has to be hidden.
+    pub fn redact_json(&self, value: &mut Value) {
+        self.redact_each(value);
+        self.redact_across(value);
+    }
+
+    /// A secret can have quotes and colons in it itself, and so stand across several texts: the smallest
+    /// part that holds it is hidden.
+    fn redact_across(&self, value: &mut Value) {
+        let is_clean = |value: &Value| matches!(self.redact(&value.to_string()), Cow::Borrowed(_));
+        if is_clean(value) {
+            return;
+        }
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_across(item)),
+            Value::Object(map) => map.values_mut().for_each(|held| self.redact_across(held)),
+            _ => {}
+        }
+        if !is_clean(value) {
+            *value = MASK.into();
+        }
+    }
+
+    /// Each text, number and key by itself.
+    fn redact_each(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(hidden) = self.redact(text) {
+                    *text = hidden;
+                }
+            }
+            Value::Number(number) => {
+                let digits = number.to_string();
+                if let Cow::Owned(hidden) = self.redact(&digits) {
+                    *value = Value::String(hidden);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_each(item)),
+            Value::Object(map) => {
+                for (key, mut held) in std::mem::take(map) {
+                    self.redact_each(&mut held);
+                    let mut name = self.redact(&key).into_owned();
+                    let mut number = 2;
+                    while map.contains_key(&name) {
+                        name = format!("{MASK}{number}");
+                        number += 1;
+                    }
+                    map.insert(name, held);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
         }
     }
 

@@ -155,3 +155,29 @@ fn a_secret_on_the_command_line_is_warned_of() {
         .file("vars.yml", "db_password: hunter2hunter2\n");
     test.args(&["play.yml", "-e", "@vars.yml", "-e", "password_file=/x/y"]).run().success().stderr("");
 }
+
+/// A secret that is a piece of JSON itself, and one that is a number, hide what holds them and break
+/// nothing.
+#[test]
+fn lines_of_json_stay_json() {
+    let tasks = "
+- ansible.builtin.debug: {msg: {k: Zq7xWv93kLm, other: shown}}
+- ansible.builtin.debug: {msg: {number: 4711774117, other: shown}}
+- ansible.builtin.debug: {msg: plain}
+";
+    let test = private(Test::new().tasks(tasks), "piece", "\"k\":\"Zq7xWv93kLm\"\n", 0o600);
+    let test = private(test, "number", "4711774117\n", 0o600);
+    let flags = ["play.yml", "--secret-file", "a=piece", "--secret-file", "b=number", "--output", "json"];
+    let ran = test.again(&flags, &[]);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(!said.contains("Zq7xWv93kLm") && !said.contains("4711774117"), "{said}");
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    let of = |msg: serde_json::Value| lines.iter().filter(|line| line["result"]["msg"] == msg).count();
+    assert_eq!(of("********".into()), 1, "{said}");
+    assert_eq!(of(serde_json::json!({"number": "********", "other": "shown"})), 1, "{said}");
+    assert_eq!(of("plain".into()), 1, "{said}");
+}
