@@ -13,7 +13,8 @@ build:
 rehearse: packages
 	tests/staging/rehearse.sh $(KIND)
 
-# Every rotation, with a fault at every boundary of every Step.
+# Every rotation, with a fault at every boundary of every Step; with KIND=docker on real Compose, without
+# faults.
 rehearse-all: packages
 	tests/staging/rehearse-all.sh
 

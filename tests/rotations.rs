@@ -1,195 +1,37 @@
 //! Every rotation on one staging VPS, as an operator types them: check mode, the run, the new
 //! credential really used and the old one refused, the run again, the way back, and the end of the
-//! grace period. And each safety rule, broken.
+//! grace period; with processes and with Docker. And each safety rule, broken.
 
 #[path = "support/leak/mod.rs"]
 mod leak;
+#[path = "support/operator.rs"]
+mod operator;
 mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use leak::sandbox::Sandbox;
+use operator::{Operator, Vps, http};
 use serde_json::{Value, json};
-
-/// The operator's project, and all that was said to the operator.
-struct Operator {
-    vps: Sandbox,
-    project: PathBuf,
-    said: String,
-    secrets: Vec<String>,
-}
-
-struct Ended {
-    code: i32,
-    said: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn code(self, code: i32) -> Ended {
-        assert_eq!(self.code, code, "{}", self.said);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, text: &str) -> Ended {
-        assert!(self.said.contains(text), "{text:?} is missing in\n{}", self.said);
-        self
-    }
-
-    /// The tasks that said `changed`.
-    fn changed(&self) -> Vec<&str> {
-        let mut task = "";
-        let mut changed = Vec::new();
-        for line in self.said.lines() {
-            if let Some(name) = line.strip_prefix("TASK [") {
-                task = name.split(']').next().unwrap_or_default();
-            }
-            if line.starts_with("changed:") && changed.last() != Some(&task) {
-                changed.push(task);
-            }
-        }
-        changed
-    }
-}
-
-impl Operator {
-    fn new(vps: Sandbox) -> Operator {
-        let project = vps.project();
-        Operator { vps, project, said: String::new(), secrets: Vec::new() }
-    }
-
-    fn run(&mut self, line: &str) -> Ended {
-        self.run_until(line, "")
-    }
-
-    /// Killed at a place of a Step (`5:after-effect:kill`), unless it is empty.
-    fn run_until(&mut self, line: &str, fault: &str) -> Ended {
-        let args = line.split_whitespace();
-        let ran = Command::new(env!("CARGO_BIN_EXE_seqn-play"))
-            .args(args)
-            .current_dir(&self.project)
-            .env("HOME", self.vps.operator().join("home"))
-            .env("TMPDIR", self.vps.operator().join("tmp"))
-            .env("NO_COLOR", "1")
-            .env("SEQN_AGE_IDENTITY", support::identity())
-            .envs((!fault.is_empty()).then_some(("SEQN_PLAY_FAULT", fault)))
-            .stdin(Stdio::null())
-            .output()
-            .expect("it runs");
-        let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
-        self.said.push_str(&said);
-        Ended { code: ran.status.code().unwrap_or(-1), said }
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        Path::new(self.vps.raised("project_dir")).join(path)
-    }
-
-    /// A variable of a `.env` file of the VPS; it must never be told.
-    fn env(&mut self, file: &str, key: &str) -> String {
-        let text = fs::read_to_string(self.file(file)).expect(file);
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect(key);
-        let value = line.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_string();
-        if value.len() > 20 && !value.starts_with("age1") {
-            self.secrets.push(value.clone());
-        }
-        value
-    }
-
-    fn api(&self, path: &str) -> String {
-        format!("{}{path}", self.vps.raised("api_url"))
-    }
-
-    fn authentik(&self, path: &str) -> String {
-        format!("{}{path}", self.vps.raised("authentik_url"))
-    }
-
-    /// Whether the token endpoint takes this client secret.
-    fn client_secret_is_taken(&self, secret: &str) -> bool {
-        let body = format!("grant_type=authorization_code&client_id=silver-auth&client_secret={secret}");
-        let form = [("Content-Type", "application/x-www-form-urlencoded")];
-        let answer = http("POST", &self.authentik("/application/o/token/"), &form, &body);
-        match answer.json()["error"].as_str() {
-            Some("invalid_grant") => true,
-            Some("invalid_client") => false,
-            _ => panic!("{}", answer.text),
-        }
-    }
-
-    fn status(&self, url: &str, bearer: &str) -> u16 {
-        http("GET", url, &[("Authorization", &format!("Bearer {bearer}"))], "").status
-    }
-
-    /// The cookie of a new session.
-    fn sign_in(&self) -> String {
-        let (user, password) = (self.vps.raised("login_user"), self.vps.raised("login_password"));
-        let body = format!("user={}&password={password}", user.replace('@', "%40"));
-        let form = [("Content-Type", "application/x-www-form-urlencoded")];
-        let answer = http("POST", &self.api("/login"), &form, &body);
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        let cookie = answer.header("set-cookie").expect("a cookie");
-        cookie.split(';').next().unwrap_or_default().to_string()
-    }
-
-    fn is_signed_in(&self, cookie: &str) -> bool {
-        http("GET", &self.api("/v1/me"), &[("Cookie", cookie)], "").status == 200
-    }
-
-    /// A file of variables with a given value, as `seqn-play secret edit` would keep it.
-    fn given(&mut self, value: &str) -> String {
-        let path = self.project.join("given.yml");
-        fs::write(&path, format!("new_secret: {value}\n")).expect("a file");
-        self.secrets.push(value.to_string());
-        format!("-e @{}", path.display())
-    }
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let line = self.head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")))?;
-        Some(line.split_once(':')?.1.trim())
-    }
-}
-
-/// One request over a connection of its own.
-fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let rest = url.strip_prefix("http://").expect("plain HTTP");
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut request = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-    let mut stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("{url}: {e}"));
-    stream.write_all(request.as_bytes()).expect("a request");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer");
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, text) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-    Answer { status, head: head.into(), text: text.into() }
-}
 
 #[test]
 fn every_rotation_of_the_runbook() {
     let Some(staging) = leak::sandbox::staging() else { return };
-    let mut it = Operator::new(Sandbox::raise(&staging));
+    every_rotation(&Sandbox::raise(&staging));
+}
+
+#[test]
+fn every_rotation_of_the_runbook_with_docker() {
+    let Some(staging) = leak::sandbox::staging_with_docker() else { return };
+    every_rotation(&Sandbox::with_docker(&staging));
+}
+
+fn every_rotation(vps: &Sandbox) {
+    let mut it = Operator::new(vps.project(), vps.operator(), Vps::new(vps.told()));
     it.run("lint --strict playbooks roles").code(0);
+    database_passwords(&mut it);
     session_secret(&mut it);
     oidc_client_secret(&mut it);
     authentik_api_token(&mut it);
@@ -205,10 +47,42 @@ fn every_rotation_of_the_runbook() {
 const BACKUPS: [&str; 2] =
     ["fresh_backup : Take a fresh local backup", "fresh_backup : Take a fresh offsite backup"];
 
+fn database_passwords(it: &mut Operator) {
+    let old = it.env(".env", "SILVER_POSTGRES_PASSWORD");
+    let given = it.given("new_password", "Zk4Qw8Er2Ty6Ui0Op5As9Df3Gh7Jk1LzXcVbNmQa");
+    let rotate = format!("rotate-db-password.yml -i staging -e database=silver {given}");
+    let check = it.run(&format!("{rotate} --check")).code(0);
+    assert!(
+        check
+            .changed()
+            .contains(&"database_password : Rotate the Postgres role password inside the target database")
+    );
+    assert_eq!(it.env(".env", "SILVER_POSTGRES_PASSWORD"), old);
+
+    it.run(&format!("{rotate} -vvv --diff")).code(0);
+    let new = it.env(".env", "SILVER_POSTGRES_PASSWORD");
+    assert!(it.password_is_taken("silver", &new) && !it.password_is_taken("silver", &old));
+    let again = it.run(&rotate).code(0);
+    assert_eq!(again.changed(), BACKUPS);
+    let first = finished(it, "rotate-db-password.yml", 1);
+    it.run(&format!("rollback {first}")).code(0);
+    assert_eq!(it.env(".env", "SILVER_POSTGRES_PASSWORD"), old);
+    assert!(it.password_is_taken("silver", &old) && !it.password_is_taken("silver", &new));
+
+    let authentiks = it.env(".env", "AUTHENTIK_PG_PASS");
+    it.run("rotate-db-password.yml -i staging -e database=all -e stop_writes=true -vvv --diff").code(0);
+    for (database, key, old) in
+        [("silver", "SILVER_POSTGRES_PASSWORD", old), ("authentik", "AUTHENTIK_PG_PASS", authentiks)]
+    {
+        let new = it.env(".env", key);
+        assert!(it.password_is_taken(database, &new) && !it.password_is_taken(database, &old));
+    }
+}
+
 fn session_secret(it: &mut Operator) {
     let old = it.env(".env", "SESSION_SECRET");
     let before = it.sign_in();
-    let given = it.given("q7Vn2Xw9Lk4Tz8Rb3Mc6Yd1Hs5Gf0JpQaWeRtYu");
+    let given = it.given("new_secret", "q7Vn2Xw9Lk4Tz8Rb3Mc6Yd1Hs5Gf0JpQaWeRtYu");
 
     let closed = it.run(r#"rotate-session-secret.yml -i staging -e {"seqn_maintenance_windows":[]}"#);
     closed.code(2).says("no window of seqn_maintenance_windows is open");
@@ -242,7 +116,7 @@ fn session_secret(it: &mut Operator) {
 
 fn oidc_client_secret(it: &mut Operator) {
     let old = it.env(".env", "OIDC_CLIENT_SECRET");
-    let given = it.given("0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty2Ui1OpLkJhGfDsAz0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty");
+    let given = it.given("new_secret", "0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty2Ui1OpLkJhGfDsAz0aK9Zx8Wc7Vb6Nm5Qw4Er3Ty");
     let session = it.sign_in();
     it.run("rotate-oidc-client-secret.yml -i staging --check").code(0).says("Rotate the client secret");
     assert!(it.client_secret_is_taken(&old));
@@ -295,13 +169,23 @@ fn project_secret(it: &mut Operator) {
         .says("can't be taken back");
     assert_eq!(it.status(&application, &old), 200);
 
+    // Stores before files: a copy that nobody declared would be left there.
+    let copy = it.file("pasted.txt");
+    fs::write(&copy, &old).expect("a file");
+    it.run("rotate-project-secret.yml -i staging -e project=shop")
+        .code(2)
+        .says("nobody declared it")
+        .says("pasted.txt");
+    fs::remove_file(&copy).expect("the file");
+    assert_eq!(it.status(&application, &old), 200);
+
     it.run("rotate-project-secret.yml -i staging -e project=shop -vvv --diff").code(0);
     let new = it.env(store, "SEQN_SECRET_KEY");
     assert_eq!((it.status(&application, &new), it.status(&application, &old)), (200, 401));
     let other = fs::read_to_string(it.file("consumers/reports-backend/secret-key")).expect("the store");
     assert_eq!(other.trim(), new);
     for consumer in ["shop_backend_url", "reports_backend_url"] {
-        let url = format!("{}/application", it.vps.raised(consumer));
+        let url = format!("{}/application", it.raised(consumer));
         assert_eq!(http("GET", &url, &[], "").status, 200, "{consumer}");
     }
     assert!(newest_note(&it.project).contains("without a valid key for"));
@@ -325,7 +209,7 @@ fn project_secret(it: &mut Operator) {
 fn webhook_secrets(it: &mut Operator) {
     let store = "consumers/shop-webhooks/.env";
     let old = it.env(store, "SEQN_WEBHOOK_SECRET");
-    let received = format!("{}/received", it.vps.raised("shop_webhooks_url"));
+    let received = format!("{}/received", it.raised("shop_webhooks_url"));
     it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks -vvv --diff").code(0);
     let new = it.env(store, "SEQN_WEBHOOK_SECRET_PENDING");
     assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET"), old, "the old slot stays until the end");
@@ -353,7 +237,7 @@ fn webhook_secrets(it: &mut Operator) {
 
 fn backup_key(it: &mut Operator) {
     let old = it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT");
-    let identity = it.vps.operator().join("new-identity.txt").display().to_string();
+    let identity = it.machine.join("new-identity.txt").display().to_string();
     let made = it.run(&format!("secret keygen {identity}")).code(0);
     let new = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
     let rotate = format!("rotate-backup-key.yml -i staging -e new_key={identity}");
@@ -373,7 +257,7 @@ fn backup_key(it: &mut Operator) {
     let finish = format!("{finish} -e seqn_age_identity_file={identity}");
     it.run(&finish).code(2).says("the old key must be kept until");
     // Their retention is over, all but that of the last rotation's own.
-    let mut archives: Vec<PathBuf> = fs::read_dir(it.vps.raised("offsite_dir"))
+    let mut archives: Vec<PathBuf> = fs::read_dir(it.raised("offsite_dir"))
         .expect("archives")
         .flatten()
         .map(|entry| entry.path())
@@ -472,6 +356,19 @@ fn a_high_blast_radius_needs_a_proven_backup() {
 }
 
 #[test]
+fn a_secret_has_a_store_or_nothing_is_begun() {
+    let read = |consumer: &str| {
+        rules(&format!(
+            "- hosts: one\n  gather_facts: false\n  tasks:\n    - include_role: {{name: secret_store, tasks_from: read}}\n      vars: {{store_consumers: [{{name: shop, {consumer}}}]}}\n"
+        ))
+    };
+    for wrong in ["path: /somewhere", "store: vault", "store: env, path: DIR/env"] {
+        read(wrong).run().code(2).says("Nobody could tell where shop keeps its secret");
+    }
+    read("store: env, path: DIR/env, key: KEY").file("env", "KEY=x\n").run().success();
+}
+
+#[test]
 fn a_canary_that_falls_ill_stops_the_rotation() {
     let play = |port: u16| {
         format!(
@@ -479,7 +376,7 @@ fn a_canary_that_falls_ill_stops_the_rotation() {
         )
     };
     let ill = rules(&play(1)).run().code(2).says("api did not stay well");
-    ill.says("rotated on one").never_says("rotated on two");
+    ill.says("rotated on one").never_says("rotated on two").says("Not begun: two.");
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = server.local_addr().expect("an address").port();
     let answering = std::thread::spawn(move || {

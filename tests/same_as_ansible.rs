@@ -21,6 +21,26 @@ fn a_failed_host_is_left_out_of_later_plays_and_the_others_go_on() {
 }
 
 #[test]
+fn each_batch_begins_with_the_name_of_its_play() {
+    let play = |task: &str| {
+        Test::new()
+            .file("inv", "a ansible_connection=local\nb ansible_connection=local\n")
+            .file(
+                "play.yml",
+                &format!(
+                    "- name: p\n  hosts: all\n  serial: 1\n  gather_facts: false\n  tasks: [{{{task}: }}]\n"
+                ),
+            )
+            .args(&["-i", "inv", "play.yml"])
+            .run()
+    };
+    let ran = play("debug").success();
+    assert_eq!(ran.stdout.matches("PLAY [p] **").count(), 2, "{}", ran.stdout);
+    // Ours: who was left alone.
+    play("fail").code(2).says("NO MORE HOSTS LEFT").says("Not begun: b.");
+}
+
+#[test]
 fn clear_host_errors_takes_failed_hosts_back() {
     Test::new()
         .tasks(

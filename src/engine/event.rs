@@ -104,8 +104,10 @@ pub enum Event {
         plays: usize,
         check: bool,
     },
+    /// Once more for each further batch.
     PlayStarted {
         name: String,
+        /// Of all batches.
         hosts: Vec<String>,
     },
     /// `skipping: no hosts matched`

@@ -7,11 +7,15 @@
 #
 # WORD takes only rotations with it in their line (oidc). FLAGS are more flags of `seqn-play rehearse`
 # (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default one a core.
+# KIND=docker takes one place with Docker, which is raised anew for each; without faults, since its state
+# can't be kept and brought back.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 profile=${PROFILE:-release}
+kind=${KIND:-sandbox}
 places=${PLACES:-$(nproc)}
+[ "$kind" = sandbox ] || places=1
 root=$PWD/tests/staging/.raised/rehearse-all
 project=rehearse-all-$$ # what locks of plain runs are named after
 began=$SECONDS
@@ -51,13 +55,17 @@ staging=$built/staging
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+# N: the place of that number, with an inventory beside it, by which `restore` finds it.
+raise() {
+    "$staging" up --dir "$root/$1" --kind "$kind" >/dev/null
+    rm -rf "$root/$1/staging"
+    cp -r inventory/staging "$root/$1/staging"
+    install -m 0600 "$root/$1/raised.yml" "$root/$1/staging/host_vars/vps/raised.yml"
+}
 inventories=()
 for n in $(seq "$places"); do
-    "$staging" up --dir "$root/$n" --kind sandbox >/dev/null
-    "$staging" snapshot --dir "$root/$n" --name first
-    # An inventory beside its place, which `restore` finds by it.
-    cp -r inventory/staging "$root/$n/staging"
-    install -m 0600 "$root/$n/raised.yml" "$root/$n/staging/host_vars/vps/raised.yml"
+    raise "$n"
+    [ "$kind" != sandbox ] || "$staging" snapshot --dir "$root/$n" --name first
     inventories+=("$root/$n/staging")
 done
 export SEQN_AGE_IDENTITY=$root/1/operator/age-identity.txt
@@ -70,20 +78,27 @@ printf 'new_password: %s\nnew_secret: %s\n' "$(random)" "$(random)" >"$root/new.
 printf 'new_passwords: {silver: %s, authentik: %s}\n' "$(random)" "$(random)" >"$root/both.yml"
 "$play" secret keygen "$root/new-key.txt" >/dev/null
 
+newest() { printf '%s\n' .seqn-play/rehearsals/[0-9]* | sort | tail -n 1; }
 table=() failed=0
 # SNAPSHOT FLAGS...: a rehearsal from that state, and a row of the table.
 rehearse() {
-    local from=$1 since=$SECONDS result=passed
+    local from=$1 since=$SECONDS result=passed earlier
+    local how=(--only lint,check,run,prediction,again,rollback,outage,leaks)
+    [ "$kind" != sandbox ] ||
+        how=(--restore "$staging restore --dir \"\$(dirname \"\$SEQN_PLAY_INVENTORY\")\" --name $from")
     shift
+    earlier=$(newest)
     printf '\n$ seqn-play rehearse %s\n' "$*"
     # shellcheck disable=SC2086 # words on purpose
-    "$play" rehearse "$@" -i "${inventories[0]}" "${given[@]}" ${FLAGS:-} \
-        --restore "$staging restore --dir \"\$(dirname \"\$SEQN_PLAY_INVENTORY\")\" --name $from" || result=FAILED
+    "$play" rehearse "$@" -i "${inventories[0]}" "${given[@]}" ${FLAGS:-} "${how[@]}" || result=FAILED
     [ "$result" = passed ] || failed=1
     table+=("$(printf '%-7s %5d s  %s' "$result" $((SECONDS - since)) "${*//"$root"\//}")")
+    [ "$(newest)" = "$earlier" ] ||
+        table+=("$(sed -n -E 's/^outage .* s  /                 away /p' "$(newest)/rehearsal.txt")")
 }
 # COMMAND...: with --dir of each place.
 everywhere() { for n in $(seq "$places"); do "$staging" "$@" --dir "$root/$n"; done; }
+first_state() { if [ "$kind" = sandbox ]; then everywhere restore --name first; else raise 1; fi; }
 
 for line in "${rotations[@]}"; do
     wanted=$#
@@ -96,8 +111,9 @@ for line in "${rotations[@]}"; do
     read -ra rotation_words <<<"$rotation"
     read -ra finish_words <<<"$finish"
     rehearse first "${rotation_words[@]}" ${finish:+--finish "${finish_words[*]}"}
-    everywhere restore --name first
-    [ -n "$finish" ] || continue
+    first_state
+    # Its end alone is for the faults.
+    [ -n "$finish" ] && [ "$kind" = sandbox ] || continue
     for inventory in "${inventories[@]}"; do
         "$play" "${rotation_words[@]}" -i "$inventory" --project "$project" --run-dir "$root/runs" >"$root/said" ||
             { cat "$root/said"; exit 1; }

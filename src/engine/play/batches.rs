@@ -19,11 +19,11 @@ pub async fn run(engine: &Engine, play: &Play) -> Ending {
     engine.progress().plays += 1;
     match prepare(engine, play) {
         Ok(None) => Ending::Fine,
-        Ok(Some((hosts, base))) => {
+        Ok(Some((name, hosts, base))) => {
             if let Err(failure) = engine.locks.take_for(engine, play, &hosts, &base).await {
                 return refused(engine, play, failure);
             }
-            batches(engine, play, hosts, base).await
+            batches(engine, play, &name, hosts, base).await
         }
         Err(failure) => refused(engine, play, failure),
     }
@@ -40,8 +40,8 @@ fn refused(engine: &Engine, play: &Play, failure: Failure) -> Ending {
     Ending::Error
 }
 
-/// The play's hosts and variables; `None` where no host matches.
-fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers)>, Failure> {
+/// The play's name, hosts and variables; `None` where no host matches.
+fn prepare(engine: &Engine, play: &Play) -> Result<Option<(String, Vec<HostName>, Layers)>, Failure> {
     let mut base = Layers::new();
     base.push(Layer::PlayVars, play.vars.clone());
     for role in &play.roles {
@@ -74,11 +74,10 @@ fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers
         None => patterns.join(","),
     };
     let name = engine.redactor.redact(&name).into_owned();
-    let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     if let (Some(log), None) = (&engine.log, &engine.own_undo) {
-        log.write(&Record::Play { name: name.clone(), hosts: names.clone() }, Sync::Later)?;
+        log.write(&Record::Play { name: name.clone(), hosts: names(&hosts) }, Sync::Later)?;
     }
-    engine.sink.send(Event::PlayStarted { name, hosts: names });
+    engine.sink.send(Event::PlayStarted { name: name.clone(), hosts: names(&hosts) });
     if hosts.is_empty() {
         engine.sink.send(Event::NoHosts { pattern: patterns.join(",") });
         return Ok(None);
@@ -87,7 +86,11 @@ fn prepare(engine: &Engine, play: &Play) -> Result<Option<(Vec<HostName>, Layers
     if sealed.has_errors() {
         return Err(sealed_failure(engine, sealed));
     }
-    Ok(Some((hosts, base)))
+    Ok(Some((name, hosts, base)))
+}
+
+fn names(hosts: &[HostName]) -> Vec<String> {
+    hosts.iter().map(ToString::to_string).collect()
 }
 
 fn sealed_failure(engine: &Engine, sealed: Diagnostics) -> Failure {
@@ -111,7 +114,7 @@ fn order(order: Order) -> HostOrder {
     }
 }
 
-async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layers) -> Ending {
+async fn batches(engine: &Engine, play: &Play, name: &str, hosts: Vec<HostName>, base: Layers) -> Ending {
     let scope = engine.variables.scope("localhost", &base);
     let sizes = match serial(engine, play, &scope, hosts.len()) {
         Ok(sizes) => sizes,
@@ -131,6 +134,9 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
+        if number > 1 {
+            engine.sink.send(Event::PlayStarted { name: name.into(), hosts: names(&hosts) });
+        }
         // The last size holds for the rest.
         size = sizes.next().unwrap_or(size).clamp(1, rest.len());
         let (batch, later) = rest.split_at(size);
@@ -159,6 +165,10 @@ async fn batches(engine: &Engine, play: &Play, hosts: Vec<HostName>, base: Layer
             engine.progress().over = true;
             if gone > 0 {
                 engine.sink.send(Event::NoMoreHosts);
+            }
+            if !rest.is_empty() {
+                let message = format!("Not begun: {}.", names(rest).join(", "));
+                engine.sink.send(Event::Notice { message });
             }
             break;
         }

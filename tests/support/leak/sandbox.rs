@@ -27,10 +27,26 @@ pub fn staging() -> Option<PathBuf> {
     if unsafe { libc::getuid() } == 0 {
         return Some(program);
     }
-    let all = ["SEQN_REQUIRE_ALL", "CI"].iter().any(|name| std::env::var_os(name).is_some());
-    assert!(!all, "no {missing} on this machine, and nothing may be skipped here");
-    let _ = writeln!(std::io::stderr(), "skipped: no {missing} on this machine");
+    skipped(&format!("no {missing} on this machine"));
     None
+}
+
+/// The same, where a Docker engine answers. Says why there is none.
+pub fn staging_with_docker() -> Option<PathBuf> {
+    match staging::docker::engine() {
+        Ok(_) => staging(),
+        Err(why) => {
+            skipped(&format!("no Docker engine: {why:#}"));
+            None
+        }
+    }
+}
+
+/// Where nothing may be skipped that is a failure.
+fn skipped(why: &str) {
+    let all = ["SEQN_REQUIRE_ALL", "CI"].iter().any(|name| std::env::var_os(name).is_some());
+    assert!(!all, "{why}, and nothing may be skipped here");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 fn is_there(program: &str) -> bool {
@@ -57,10 +73,19 @@ pub struct Ran {
 
 impl Sandbox {
     pub fn raise(staging: &Path) -> Sandbox {
+        Sandbox::of_kind("sandbox", staging)
+    }
+
+    /// With a Docker engine instead of processes.
+    pub fn with_docker(staging: &Path) -> Sandbox {
+        Sandbox::of_kind("docker", staging)
+    }
+
+    fn of_kind(kind: &str, staging: &Path) -> Sandbox {
         let scratch = tempfile::tempdir().expect("a folder");
         let mut sandbox = Sandbox { scratch, staging: staging.to_path_buf(), raised: Value::Null };
         let up = Command::new(staging)
-            .args(["up", "--kind", "sandbox", "--dir"])
+            .args(["up", "--kind", kind, "--dir"])
             .arg(sandbox.place())
             .stdin(Stdio::null())
             .output()
@@ -96,6 +121,11 @@ impl Sandbox {
         self.raised["faults"][name][doing].as_str()
     }
 
+    /// All that `staging up` told of it.
+    pub fn told(&self) -> Value {
+        self.raised.clone()
+    }
+
     pub fn env_file(&self) -> PathBuf {
         Path::new(self.raised("project_dir")).join(".env")
     }
@@ -111,10 +141,7 @@ impl Sandbox {
         // Locks are named after it.
         let project = self.operator().join(self.raised("name"));
         fs::remove_dir_all(&project).ok();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in ["playbooks", "roles", "inventory"] {
-            copy(&root.join(folder), &project.join(folder));
-        }
+        clone(&project);
         let vars = project.join("inventory/staging/host_vars/vps/raised.yml");
         fs::copy(self.place().join("raised.yml"), vars).expect("host variables");
         project
@@ -169,6 +196,14 @@ impl Drop for Sandbox {
             .stderr(Stdio::null())
             .status();
         fs::remove_dir_all(Path::new("/var/tmp/seqn-play").join(self.raised("name"))).ok();
+    }
+}
+
+/// The project as an operator cloned it.
+pub fn clone(project: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["playbooks", "roles", "inventory"] {
+        copy(&root.join(folder), &project.join(folder));
     }
 }
 
