@@ -6,7 +6,9 @@
 #   tests/staging/rehearse-all.sh [WORD...]      or: make rehearse-all
 #
 # WORD takes only rotations with it in their line (oidc). FLAGS are more flags of `seqn-play rehearse`
-# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default one a core.
+# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default two a core, since most
+# of a case is waiting. SAMPLE=N takes the first rotation whole and of the others the Nth part of the cases;
+# which part the number SEED says, by default another one each time.
 # KIND=docker takes one place with Docker, which is raised anew for each; without faults, since its state
 # can't be kept and brought back.
 set -euo pipefail
@@ -14,7 +16,8 @@ cd "$(dirname "$0")/../.."
 
 profile=${PROFILE:-release}
 kind=${KIND:-sandbox}
-places=${PLACES:-$(nproc)}
+places=${PLACES:-$((2 * $(nproc)))}
+seed=${SEED:-$RANDOM}
 [ "$kind" = sandbox ] || places=1
 root=$PWD/tests/staging/.raised/rehearse-all
 project=rehearse-all-$$ # what locks of plain runs are named after
@@ -72,6 +75,9 @@ export SEQN_AGE_IDENTITY=$root/1/operator/age-identity.txt
 given=()
 for other in "${inventories[@]:1}"; do given+=(--place "$other"); done
 
+# What is ill is ill until it is mended: no need to wait for long.
+short=(-e seqn_health_patience=2 -e seqn_wait_timeout=20)
+
 umask 077
 random() { LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 40; }
 printf 'new_password: %s\nnew_secret: %s\n' "$(random)" "$(random)" >"$root/new.yml"
@@ -83,6 +89,8 @@ table=() failed=0
 # SNAPSHOT FLAGS...: a rehearsal from that state, and a row of the table.
 rehearse() {
     local from=$1 since=$SECONDS result=passed earlier
+    local part=()
+    [ -z "${SAMPLE:-}" ] || [ ${#table[@]} = 0 ] || part=(--shard "$((1 + seed % SAMPLE))/$SAMPLE")
     local how=(--only lint,check,run,prediction,again,rollback,outage,leaks)
     [ "$kind" != sandbox ] ||
         how=(--restore "$staging restore --dir \"\$(dirname \"\$SEQN_PLAY_INVENTORY\")\" --name $from")
@@ -90,7 +98,7 @@ rehearse() {
     earlier=$(newest)
     printf '\n$ seqn-play rehearse %s\n' "$*"
     # shellcheck disable=SC2086 # words on purpose
-    "$play" rehearse "$@" -i "${inventories[0]}" "${given[@]}" ${FLAGS:-} "${how[@]}" || result=FAILED
+    "$play" rehearse "$@" -i "${inventories[0]}" "${given[@]}" "${short[@]}" "${part[@]}" ${FLAGS:-} "${how[@]}" || result=FAILED
     [ "$result" = passed ] || failed=1
     table+=("$(printf '%-7s %5d s  %s' "$result" $((SECONDS - since)) "${*//"$root"\//}")")
     [ "$(newest)" = "$earlier" ] ||
@@ -125,5 +133,5 @@ done
 
 printf '\n'
 printf '%s\n' "${table[@]}"
-printf '%d s in all\n' $((SECONDS - began))
+printf '%d s in all%s\n' $((SECONDS - began)) "${SAMPLE:+, seed $seed}"
 exit "$failed"
