@@ -557,3 +557,24 @@ fn what_was_hidden_stays_hidden_when_a_run_goes_on() {
     let said = told(&go(&test, &["resume", "last", "--output", "json"]).code(0).0);
     assert!(!said.contains(&made), "{said}");
 }
+
+/// What it writes is another thing each time, so the plan alone doesn't tell that the cut Step wrote it.
+#[test]
+fn what_a_cut_step_wrote_is_nobody_elses() {
+    let task = "- copy: {dest: DIR/at, content: \"{{ now(fmt='%H:%M:%S.%f') }}\"}\n";
+    let new = Test::new().tasks(task);
+    let known = Test::new().file("at", "old").tasks(task);
+    for (test, before) in [(&new, None), (&known, Some("old"))] {
+        let at = || std::fs::read_to_string(test.path().join("at")).ok();
+        killed(test, &["play.yml"], "1:after-effect:kill");
+        let cut = at();
+        assert_ne!(cut.as_deref(), before);
+        go(test, &["resume", "last"]).code(0);
+        assert_ne!(at(), cut);
+        go(test, &["rollback", "last"]).code(0);
+        assert_eq!(at().as_deref(), before);
+        killed(test, &["play.yml"], "1:after-effect:kill");
+        std::fs::write(test.path().join("at"), "somebody's").unwrap();
+        go(test, &["resume", "last"]).code(2).says("since then somebody else changed what it is about");
+    }
+}

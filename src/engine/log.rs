@@ -418,13 +418,18 @@ impl<'a> StepLog<'a> {
         self.earlier.last().filter(|last| first && (last.done.is_none() || !last.told))
     }
 
-    /// A file that was cut must be as it was, or as it was to become: else somebody changed it.
+    /// A file that was cut must be as it was, or as the cut Step or this one makes it: else somebody
+    /// changed it.
     pub fn check_unchanged(&self, step: &Step) -> Result<(), Failure> {
         let Some(cut) = self.cut_at(step) else { return Ok(()) };
-        let (Some(now), Some(then)) = (expects(&step.effect), self.log.kept(cut)?.expects) else {
-            return Ok(());
+        let kept = self.log.kept(cut)?;
+        let (Some(now), Some(then)) = (expects(&step.effect), kept.expects) else { return Ok(()) };
+        // What takes a write back expects what it wrote.
+        let written = match &kept.back {
+            Back::Effects(effects) => effects.iter().find_map(expects),
+            _ => None,
         };
-        if *now == then {
+        if *now == then || Some(now) == written {
             return Ok(());
         }
         Err(Failure::new(format!(
@@ -447,7 +452,9 @@ fn told(expect: &Expect) -> String {
 
 fn expects(effect: &Effect) -> Option<&Expect> {
     match effect {
-        Effect::Write { expect, .. } => Some(expect),
+        Effect::Write { expect, .. } | Effect::Unmake { expect, .. } | Effect::Restore { expect, .. } => {
+            Some(expect)
+        }
         _ => None,
     }
 }
