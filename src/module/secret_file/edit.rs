@@ -19,10 +19,7 @@ pub fn edit(text: &str, key: &str, value: &str) -> Result<Option<String>, String
     match root.as_ref().and_then(|root| root.get(key)) {
         Some(found) if found.as_str() == Some(value) => return Ok(None),
         Some(found) if !matches!(found.kind, Kind::List(_) | Kind::Map(_)) => {
-            // A block of lines ends with the end of its last one.
-            let place = found.span.start..found.span.end;
-            let line_end = if text[place.clone()].ends_with('\n') { "\n" } else { "" };
-            new.replace_range(place, &format!("{}{line_end}", written(value)?));
+            new.replace_range(found.span.start..found.span.end, &written(value)?);
         }
         Some(found) => return Err(format!("{key} is {}, not a text", found.type_name())),
         None => {
@@ -38,7 +35,7 @@ pub fn edit(text: &str, key: &str, value: &str) -> Result<Option<String>, String
     let is_wanted = after.iter().any(|(name, val)| name == key && val.as_str() == Some(value));
     match is_wanted && others(&before) == others(&after) {
         true => Ok(Some(new)),
-        false => Err(format!("{key} can't be changed without changing other variables; edit it by hand")),
+        false => Err(format!("{key} can't be changed as it is written there; edit it by hand")),
     }
 }
 
@@ -80,12 +77,11 @@ mod tests {
             (text, "api", "n\"ew\\", Some(text.replace("old", r#""n\"ew\\""#))),
             (text, "api", "old", None),
             (text, "new", "x: #y", Some(format!("{text}new: \"x: #y\"\n"))),
-            (text, "other", "one", Some(text.replace("|\n  two\n  lines\n", "\"one\"\n"))),
             ("", "a", "b", Some("a: \"b\"\n".into())),
             ("a: 1", "a", "1", Some("a: \"1\"".into())),
             ("a: 'x'\r\nb: y\r\n", "a", "z", Some("a: \"z\"\r\nb: y\r\n".into())),
             ("a: 1", "b", "2", Some("a: 1\nb: \"2\"\n".into())),
-            ("a:\nb: 1\n", "a", "x", Some("a: \"x\"\nb: 1\n".into())),
+            ("a: ''\nb: 1\n", "a", "x", Some("a: \"x\"\nb: 1\n".into())),
         ] {
             match (edit(text, key, value), expected) {
                 (Ok(found), expected) if found == expected => {}
@@ -103,6 +99,7 @@ mod tests {
             ("a: 1\n", "a", "{{ secretsecret }}", "as a template"),
             // The other one would change with it.
             ("a: &x secretsecret\nb: *x\n", "a", "y", "edit it by hand"),
+            ("a: |\n  secretsecret\n  lines\nb: 1\n", "a", "y", "a can't be changed"),
         ] {
             let error = edit(text, key, value).unwrap_err();
             assert!(error.contains(why) && !error.contains("secretsecret"), "{text:?}: {error}");
