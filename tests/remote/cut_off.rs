@@ -131,7 +131,7 @@ fn the_connection_is_cut() {
             within(60, async {
                 let connections = Connections::new();
                 let mut request = project.request("one");
-                request.lease = Duration::from_secs(3);
+                request.lease = Duration::from_secs(6);
                 let lock = connections.lock("host", &connection, &request, |_| {}).await.unwrap();
                 let target = connections.target("host", &connection).await.unwrap();
                 let run = long(dir.path());
@@ -145,7 +145,7 @@ fn the_connection_is_cut() {
                 let (applied, ()) = tokio::join!(target.apply_as(&run, &id), cut);
                 assert_eq!(applied.unwrap_err().kind, RemoteErrorKind::Unreachable);
                 // Who renews it connects again, so it outlives the connection, and so does the effect.
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                tokio::time::sleep(Duration::from_secs(8)).await;
                 assert!(!lock.is_lost());
                 let state = lock.effect(&id).await.unwrap();
                 assert!(matches!(state, EffectState::Running(_)), "{state:?}");
