@@ -153,7 +153,7 @@ fn a_gpg_backup_key_is_rotated_and_retired() {
     assert!(it.is_known(&new));
     let again = it.run(&rotate, 0);
     assert_eq!(again.matches("\nchanged: ").count(), 1, "more than the fresh backup changed\n{again}");
-    let finish = "rotate-backup-key.yml -i staging -e kind=gpg --tags finish";
+    let finish = "rotate-backup-key.yml -i staging -e kind=gpg --tags finish -e confirm=backup_key.gpg";
     it.refused(finish, "is not the new key");
     it.uses(&new);
     it.refused(finish, "the old key must be kept until");
