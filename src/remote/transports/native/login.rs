@@ -59,7 +59,7 @@ impl<'a> Login<'a> {
     /// The host refused everything that there was to try, or went away.
     pub async fn run(mut self) -> Result<(), RemoteError> {
         let first = self.handle.authenticate_none(&self.options.user).await;
-        let mut offered = match self.turn(first, "none")? {
+        let mut offered = match self.turn(first, "none").await? {
             Turn::In => return Ok(()),
             Turn::More(methods) => methods,
             Turn::Refused => self.told.offered(),
@@ -97,18 +97,22 @@ impl<'a> Login<'a> {
         Err(explain::refused_login(self.connection, &self.notes.join("; ")))
     }
 
-    fn turn(&mut self, result: Result<AuthResult, russh::Error>, what: &str) -> Result<Turn, RemoteError> {
+    async fn turn(
+        &mut self,
+        result: Result<AuthResult, russh::Error>,
+        what: &str,
+    ) -> Result<Turn, RemoteError> {
         match result {
             Ok(AuthResult::Success) => Ok(Turn::In),
             Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
                 self.told.offers(&remaining_methods);
                 // The library tells a lost connection as a refusal that leaves no method.
                 if remaining_methods.is_empty() && self.handle.is_closed() {
-                    return Err(self.gone(what));
+                    return Err(self.gone(what).await);
                 }
                 Ok(if partial_success { Turn::More(remaining_methods) } else { Turn::Refused })
             }
-            Err(_) if self.handle.is_closed() => Err(self.gone(what)),
+            Err(_) if self.handle.is_closed() => Err(self.gone(what).await),
             Err(e) => {
                 self.notes.push(format!("{what}: {e}"));
                 Ok(Turn::Refused)
@@ -116,8 +120,17 @@ impl<'a> Login<'a> {
         }
     }
 
-    fn gone(&self, what: &str) -> RemoteError {
-        let why = self.told.why_gone().unwrap_or_else(|| "the connection was closed".into());
+    async fn gone(&self, what: &str) -> RemoteError {
+        // The library closes the connection a moment before it says why.
+        let mut why = self.told.why_gone();
+        for _ in 0..50 {
+            if why.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            why = self.told.why_gone();
+        }
+        let why = why.unwrap_or_else(|| "the connection was closed".into());
         // The library ends the connection when there is nothing left to try.
         if why == REFUSED {
             return explain::refused_login(self.connection, REFUSED);
@@ -196,7 +209,7 @@ impl<'a> Login<'a> {
                         continue;
                     }
                 };
-                match self.turn(result, &what)? {
+                match self.turn(result, &what).await? {
                     Turn::Refused => self.notes.push(format!("{what} was refused")),
                     turn => return Ok(turn),
                 }
@@ -216,7 +229,7 @@ impl<'a> Login<'a> {
             let hash = self.hash_for(&file.public).await;
             let key = PrivateKeyWithHashAlg::new(Arc::new(private), hash);
             let result = self.handle.authenticate_publickey(&self.options.user, key).await;
-            match self.turn(result, &what)? {
+            match self.turn(result, &what).await? {
                 Turn::Refused => self.notes.push(format!("{what} was refused")),
                 turn => return Ok(turn),
             }
@@ -249,7 +262,7 @@ impl<'a> Login<'a> {
             return Ok(Turn::Refused);
         }
         let result = self.handle.authenticate_password(&self.options.user, password.as_str()).await;
-        let turn = self.turn(result, "the password")?;
+        let turn = self.turn(result, "the password").await?;
         if let Turn::Refused = turn {
             self.notes.push(REFUSED.into());
         }
@@ -289,13 +302,13 @@ impl<'a> Login<'a> {
                 Ok(KeyboardInteractiveAuthResponse::Success) => return Ok(Turn::In),
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
                     let failure = AuthResult::Failure { remaining_methods, partial_success };
-                    let turn = self.turn(Ok(failure), "the password")?;
+                    let turn = self.turn(Ok(failure), "the password").await?;
                     if let Turn::Refused = turn {
                         self.notes.push(REFUSED.into());
                     }
                     return Ok(turn);
                 }
-                Err(e) => return self.turn(Err(e), "the password"),
+                Err(e) => return self.turn(Err(e), "the password").await,
             }
         }
         Err(explain::refused_login(self.connection, "it asks question after question"))
