@@ -206,7 +206,15 @@ fn strike(what: &What) {
 fn shell(command: &str) -> Result<(), String> {
     let mut sh = std::process::Command::new("sh");
     sh.args(["-c", command]).env_remove(FAULT).stdin(std::process::Stdio::null());
-    let ran = sh.output().map_err(|e| format!("`{command}`: {e}"))?;
+    succeeded(command, sh.output())
+}
+
+/// Whether a shell command did what it should; else how it ended, with all that it said.
+///
+/// # Errors
+/// It couldn't be run, or failed.
+pub fn succeeded(command: &str, ran: std::io::Result<std::process::Output>) -> Result<(), String> {
+    let ran = ran.map_err(|e| format!("`{command}`: {e}"))?;
     match ran.status.success() {
         true => Ok(()),
         false => {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use crate::engine::fault::{FAULT, STRUCK};
+use crate::engine::fault::{FAULT, STRUCK, succeeded};
 use crate::run::store::Store;
 
 use super::fault::Strikes;
@@ -46,16 +46,7 @@ impl Place {
     pub async fn shell(&self, command: &str, cwd: &Path) -> Result<(), String> {
         let mut sh = Command::new("sh");
         sh.args(["-c", command]).current_dir(cwd).env(INVENTORY, self.inventory());
-        let ran = sh.process_group(0).stdin(Stdio::null()).output();
-        let ran = ran.await.map_err(|e| format!("`{command}`: {e}"))?;
-        match ran.status.success() {
-            true => Ok(()),
-            false => {
-                let said = [ran.stdout, ran.stderr].concat();
-                let said = String::from_utf8_lossy(&said);
-                Err(format!("`{command}` ended with {}: {}", ran.status, said.trim()))
-            }
-        }
+        succeeded(command, sh.process_group(0).stdin(Stdio::null()).output().await)
     }
 
     pub fn store(&self) -> Store {
