@@ -157,8 +157,12 @@ struct Words {
 
 fn command(wanted: &Become, words: &Words, way: Way) -> String {
     let Words { ready, go, prompt } = words;
+    let terminal_ready = match way {
+        Way::Pipes => String::new(),
+        _ => format!("{{ echo {ready} >/dev/tty; }} 2>/dev/null || echo {ready} >&2; "),
+    };
     let inner = format!(
-        "echo {ready}; while IFS= read -r l; do case $l in {go}) break ;; esac; done; \
+        "{terminal_ready}echo {ready}; while IFS= read -r l; do case $l in {go}) break ;; esac; done; \
          IFS= read -r l; eval \"$l\""
     );
     let user = quote(&wanted.user);
@@ -241,7 +245,11 @@ impl Seen {
         let mut byte = [0u8; 1];
         let mut chunk = [0u8; 512];
         loop {
-            if self.out.ends_with(ready.as_bytes()) {
+            // What the method wrote to its terminal comes with stderr, where it would be taken for a
+            // command's: sudo's newline after a password, say. The token is behind it.
+            let terminal_is_quiet = self.way == Way::Pipes || has_line(&self.err, &words.ready);
+            let shell_is_ready = self.out.ends_with(ready.as_bytes());
+            if terminal_is_quiet && shell_is_ready {
                 return Turn::Ready;
             }
             let asked = match wanted.method {
@@ -255,12 +263,13 @@ impl Seen {
             if asked {
                 return Turn::Prompt;
             }
-            if !out_open && !err_open || self.out.len() + self.err.len() > MAX_BANNER {
+            let out_may_come = out_open && !shell_is_ready;
+            if !out_may_come && !err_open || self.out.len() + self.err.len() > MAX_BANNER {
                 return Turn::Ended;
             }
             tokio::select! {
                 // Byte by byte: what follows the ready token belongs to the shell.
-                read = channel.stdout.read(&mut byte), if out_open => match read {
+                read = channel.stdout.read(&mut byte), if out_may_come => match read {
                     Ok(1) => self.out.push(byte[0]),
                     _ => out_open = false,
                 },
@@ -330,6 +339,13 @@ fn asks(said: &[u8], wanted: &Become) -> bool {
     let text = String::from_utf8_lossy(said);
     let line = text.rsplit('\n').next().unwrap_or_default().trim_end_matches(' ');
     line.ends_with([':', '\u{ff1a}']) && line.strip_suffix(':') != Some(name)
+}
+
+/// Whether a line ends in that word; each terminal on the way adds a `\r`.
+fn has_line(said: &[u8], word: &str) -> bool {
+    let said = String::from_utf8_lossy(said);
+    let mut lines = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    lines.any(|line| line.trim_end_matches('\r').ends_with(word))
 }
 
 fn contains(haystack: &[u8], needle: &str) -> bool {

@@ -11,7 +11,7 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey};
 use russh::{ChannelOpenFailure, Disconnect, MethodSet, Preferred, SshId};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
 
 use self::channel::Joined;
 use self::known_hosts::{Known, Verdict};
@@ -218,7 +218,7 @@ impl HostKeys {
 #[derive(Default)]
 pub struct Told {
     refusal: Mutex<Option<RemoteError>>,
-    gone: Mutex<Option<String>>,
+    gone: SetOnce<String>,
     offered: Mutex<Option<MethodSet>>,
     key_changed: AtomicBool,
 }
@@ -230,7 +230,15 @@ impl Told {
 
     /// Why the connection ended, once it did.
     pub fn why_gone(&self) -> Option<String> {
-        locked(&self.gone).clone()
+        self.gone.get().cloned()
+    }
+
+    /// The same for a connection that is closed: the library closes it a moment before it says why.
+    async fn why_closed(&self) -> String {
+        match tokio::time::timeout(Duration::from_secs(1), self.gone.wait()).await {
+            Ok(why) => why.clone(),
+            Err(_) => "the connection was closed".into(),
+        }
     }
 
     /// Ways to log in that the host named last.
@@ -328,7 +336,8 @@ impl Handler for Watcher {
             }
             DisconnectReason::Error(e) => said(e),
         };
-        *locked(&self.told.gone) = Some(why);
+        // The first reason is the one that counts.
+        self.told.gone.set(why).ok();
         Ok(())
     }
 }

@@ -121,16 +121,7 @@ impl<'a> Login<'a> {
     }
 
     async fn gone(&self, what: &str) -> RemoteError {
-        // The library closes the connection a moment before it says why.
-        let mut why = self.told.why_gone();
-        for _ in 0..50 {
-            if why.is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            why = self.told.why_gone();
-        }
-        let why = why.unwrap_or_else(|| "the connection was closed".into());
+        let why = self.told.why_closed().await;
         // The library ends the connection when there is nothing left to try.
         if why == REFUSED {
             return explain::refused_login(self.connection, REFUSED);
