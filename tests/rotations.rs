@@ -289,6 +289,15 @@ fn looking_only(it: &mut Operator) {
             "{name}"
         );
     }
+    let fingerprints = |name: &str| {
+        let of = |row: &&Value| row["credential"].as_str().is_some_and(|c| c.contains(name));
+        let row = rows.iter().find(of).expect("a row");
+        row["fingerprints"].as_object().expect("fingerprints").values().cloned().collect::<Vec<_>>()
+    };
+    let shop = fingerprints("sk_live_");
+    assert!(shop.len() > 1 && shop.iter().all(|one| *one == shop[0]), "{shop:?}");
+    assert!(shop[0].as_str().is_some_and(|one| one.len() == 12), "{shop:?}");
+    assert_ne!(fingerprints("session_secret"), fingerprints("oidc_client_secret"));
     it.run("preflight.yml -i staging").code(0);
 
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);

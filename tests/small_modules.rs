@@ -62,6 +62,14 @@ const CASES: &[Case] = &[
         bad: ("seqn.play.dotenv_info: {pth: DIR/.env}", "did you mean 'path'?"),
     },
     Case {
+        task: "seqn.play.fingerprint: {values: ['p{{ 1 }}', p1, p2], key: a key of this run}",
+        finds: "it.fingerprints[0] == it.fingerprints[1] != it.fingerprints[2] and it.fingerprints[2] is match('^[0-9a-f]{12}$')",
+        run: NOTHING,
+        check: NOTHING,
+        back: "",
+        bad: ("seqn.play.fingerprint: {values: [x]}", "key"),
+    },
+    Case {
         task: "seqn.play.secret_search: {values: ['a long secret 0815'], paths: [DIR/.env, DIR/f], report_only: true}",
         finds: "it is not changed and it is not failed",
         run: NOTHING,
@@ -240,6 +248,7 @@ fn those_that_fail() {
         ("slurp: {src: DIR/not-there}", "not-there"),
         ("seqn.play.dotenv_info: {path: DIR/.env, keys: [NOT_THERE]}", "NOT_THERE"),
         ("seqn.play.secret_search: {values: ['a long secret 0815'], paths: [DIR/holds]}", "holds"),
+        ("seqn.play.fingerprint: {values: [x], key: short}", "at least 16 characters"),
         ("getent: {database: passwd, key: nobody-of-this-name}", "could not be found in the database"),
         ("wait_for: {path: DIR/not-there, timeout: 1}", "Timeout when waiting for file"),
         ("wait_for: {port: 1, timeout: 1}", "Timeout when waiting for 127.0.0.1:1"),

@@ -29,6 +29,7 @@ mod dotenv_info;
 mod fetch;
 mod file;
 mod find;
+mod fingerprint;
 mod getent;
 mod gpg_key;
 mod group;

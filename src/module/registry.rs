@@ -18,6 +18,7 @@ pub static MODULES: &[Entry] = &[
     entry::<super::dotenv_info::DotenvInfo>(),
     entry::<super::file::File>(),
     entry::<super::find::Find>(),
+    entry::<super::fingerprint::Fingerprint>(),
     entry::<super::getent::GetEnt>(),
     entry::<super::gpg_key::GpgKey>(),
     entry::<super::group::Group>(),
