@@ -96,5 +96,6 @@ fn a_planted_secret_is_found() {
     let shown = std::process::Command::new("sh").args(["-c", "sleep 0.5", secret]).status().unwrap();
     assert!(shown.success());
     let seen = watch.stop();
-    assert_eq!(seen.len(), 1, "{seen:?}");
+    // The shell, and perhaps its child before that became `sleep`.
+    assert!(!seen.is_empty() && seen.iter().all(|place| place.contains("sleep 0.5")), "{seen:?}");
 }

@@ -215,7 +215,10 @@ impl Project {
         }
         let words = self.services_after(words);
         let (dry, output) = self.dry_run(cx, &words).await?;
-        if !dry.changes(true) {
+        // A dry run would also remove the network that the other services are in.
+        let nothing_left =
+            !self.args.services.is_empty() && !before.iter().any(|c| self.concerns(&c.service));
+        if nothing_left || !dry.changes(true) {
             return self.unchanged(cx, &before, &dry, &output).await;
         }
         let effect = Effect::Run(self.compose(&words, self.limit()));

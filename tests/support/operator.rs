@@ -52,6 +52,15 @@ impl Ended {
         self
     }
 
+    /// The one host's line of the recap.
+    #[track_caller]
+    pub fn recaps(self, numbers: &str) -> Ended {
+        let line = self.said.lines().rev().find(|line| line.contains(": ok=")).unwrap_or_default();
+        let squeezed = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(squeezed.contains(numbers), "{numbers} is missing in\n{}", self.said);
+        self
+    }
+
     /// The tasks that said `changed`.
     pub fn changed(&self) -> Vec<&str> {
         let mut task = "";

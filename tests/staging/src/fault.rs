@@ -169,9 +169,12 @@ fn files_can_be_locked(place: &Place) -> Result<bool> {
 /// Files and directories can't be changed, by root either. Left out are files with a second name,
 /// which are mounted into containers, and what tells services to misbehave.
 fn lock_files(dir: &Path) -> Result<()> {
-    let which =
-        ["-name", "faults", "-prune", "-o", "(", "-type", "d", "-o", "-type", "f", "-links", "1", ")"];
-    chattr("+i", dir, &which)
+    let others = ["-name", "faults", "-prune", "-o", "-type"];
+    // Directories first: from then on no file comes or goes while it is being found.
+    for these in [&["d"][..], &["f", "-links", "1"]] {
+        chattr("+i", dir, &[&others, these].concat())?;
+    }
+    Ok(())
 }
 
 fn unlock_files(dir: &Path) -> Result<()> {
