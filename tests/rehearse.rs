@@ -639,6 +639,30 @@ fn places_share_the_cases() {
     assert!(runs(1) > 2 && runs(2) > 0, "{} and {}", runs(1), runs(2));
 }
 
+/// Each place is judged by its own endpoints.
+#[test]
+fn a_place_that_is_not_well_is_not_judged_by_another() {
+    let test =
+        rehearsal("- name: Write it\n  copy: {dest: '{{ place }}-written', content: x}\n").file("a-up", "x");
+    let inventory = |name: &str| {
+        let port = service(test.path().join(format!("{name}-up")));
+        format!(
+            "all: {{hosts: {{box: {{ansible_connection: local, seqn_may_break: true, place: DIR/{name}, \
+             seqn_probe_endpoints: [{{name: web of {name}, url: 'http://127.0.0.1:{port}/'}}]}}}}}}\n"
+        )
+    };
+    let (a, b) = (inventory("a"), inventory("b"));
+    let ran = test
+        .file("staging.yml", &a)
+        .file("other.yml", &b)
+        .args(&["--place", "other.yml", "--faults", "slow"])
+        .run()
+        .code(2)
+        .says("web of b (http://127.0.0.1")
+        .never_says("web of a (http://127.0.0.1");
+    assert_eq!((verdict(&ran, "run"), verdict(&ran, "faults")), ("passed".into(), "failed".into()));
+}
+
 /// A protected inventory that demands a rehearsal.
 #[test]
 fn a_run_can_need_a_rehearsal() {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
-use crate::rehearse::fault::{Fault, Strikes};
-use crate::rehearse::program::{Place, Program};
+use crate::rehearse::fault::Fault;
+use crate::rehearse::program::Program;
 use crate::rehearse::{FOLDER, StageName, Wanted, content, rehearse, with_needed};
 use crate::report::rehearsal::{FORMAT, FORMS, Rehearsal, fault_table};
 use crate::report::{Format, Paint, Settings};
@@ -17,8 +17,7 @@ use crate::source::{Diagnostic, Diagnostics};
 
 use super::Command;
 use super::playbook::Playbook;
-use super::rehearsed::{endpoints, may_break, one, reached, strikes};
-use super::session::Session;
+use super::rehearsed::{Asked, may_break, one};
 use super::setup::{self, Outputs};
 
 /// Proves a playbook on an inventory that is marked as a place that may break: lint, check mode, the
@@ -116,11 +115,11 @@ impl Rehearse {
         let session = self.playbook.load(outputs)?;
         let name = self.playbook.inventory_name();
         may_break(&session, &name).map_err(wrong)?;
-        let mut places = vec![(self.playbook.inventories(), strikes(&session)?)];
-        for place in &self.place {
+        let mut others = Vec::new();
+        for place in self.place.iter().take(self.jobs.map_or(usize::MAX, |jobs| jobs - 1)) {
             let other = self.like(&["-i".into(), place.clone()])?.load(outputs)?;
             may_break(&other, place).map_err(wrong)?;
-            places.push((vec![place.clone()], strikes(&other)?));
+            others.push(Asked::of(vec![place.clone()], other, outputs)?);
         }
         let finish = self.finish_flags()?;
         if !finish.is_empty() {
@@ -138,7 +137,6 @@ impl Rehearse {
         let (flags, playbook) = (self.playbook.run_flags(), self.playbook.name());
         let folder = flags.store(&cwd).beside(FOLDER).join(&id);
         let stages = with_needed(&self.only, self.finish.is_some());
-        let endpoints = endpoints(&session, outputs)?;
         let reason = format!("rehearsal {id}");
         let rehearsal = Rehearsal {
             format: FORMAT,
@@ -175,15 +173,8 @@ impl Rehearse {
             output: folder.join("output"),
             interrupted: interrupted.clone(),
         };
-        let place = |(number, (inventory, strikes)): (usize, (Vec<String>, Strikes))| Place {
-            inventory,
-            runs: folder.join(format!("runs-{number}")),
-            strikes,
-            project: format!("rehearsal-{id}-{number}"),
-        };
-        let places = (1..).zip(places).take(self.jobs.unwrap_or(usize::MAX));
         let wanted = Wanted {
-            places: places.map(place).collect(),
+            places: Vec::new(),
             folder: folder.clone(),
             lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,
@@ -196,21 +187,21 @@ impl Rehearse {
                 .clone()
                 .map_or_else(|| one(&session, "seqn_restore"), |given| Ok(Some(given)))?,
             identities,
-            reach: Vec::new(),
-            endpoints,
             program,
             rehearsal,
             cwd,
         };
         std::fs::create_dir_all(&wanted.program.output)
             .map_err(|e| wrong(Error::io("make", &wanted.program.output, &e)))?;
-        self.go(wanted, session, &interrupted, outputs)
+        let first = Asked::of(self.playbook.inventories(), session, outputs)?;
+        let asked = std::iter::once(first).chain(others).collect();
+        self.go(wanted, asked, &interrupted, outputs)
     }
 
     fn go(
         &self,
         mut wanted: Wanted,
-        session: Session,
+        asked: Vec<Asked>,
         interrupted: &Arc<AtomicBool>,
         outputs: &Outputs,
     ) -> Result<u8, Diagnostics> {
@@ -227,7 +218,9 @@ impl Rehearse {
         );
         let runtime = setup::runtime()?;
         let told = runtime.block_on(async {
-            wanted.reach = reached(&wanted.endpoints, session, outputs).await?;
+            for (number, asked) in (1..).zip(asked) {
+                wanted.places.push(asked.connect(&wanted, number, outputs).await?);
+            }
             stop_when_told(interrupted);
             rehearse(wanted, outputs.redactor.clone(), outputs.screen.clone())
                 .await

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::rehearse::fault::{Fault, Strike, Strikes};
-use crate::rehearse::outage::Endpoint;
-use crate::rehearse::{FOLDER, content, required};
+use crate::rehearse::outage::{Endpoint, Endpoints};
+use crate::rehearse::program::Place;
+use crate::rehearse::{FOLDER, Wanted, content, required};
 use crate::remote::{Connection, Connections};
 use crate::secret::Error;
 use crate::source::{Diagnostic, Diagnostics, Val, args};
@@ -74,11 +75,53 @@ fn unusable(name: &str, why: &str) -> Diagnostics {
     Diagnostics(vec![problem])
 }
 
+/// A place as its inventory tells of it.
+pub struct Asked {
+    inventory: Vec<String>,
+    session: Session,
+    strikes: Strikes,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Asked {
+    /// # Errors
+    /// `seqn_faults` or `seqn_probe_endpoints` isn't what it must be.
+    pub fn of(inventory: Vec<String>, session: Session, outputs: &Outputs) -> Result<Asked, Diagnostics> {
+        let (strikes, endpoints) = (strikes(&session)?, endpoints(&session, outputs)?);
+        Ok(Asked { inventory, session, strikes, endpoints })
+    }
+
+    /// The place of that number in a rehearsal.
+    ///
+    /// # Errors
+    /// A host can't be reached, or an endpoint can't be asked at all.
+    pub async fn connect(
+        self,
+        wanted: &Wanted,
+        number: usize,
+        outputs: &Outputs,
+    ) -> Result<Place, Diagnostics> {
+        let reach = reached(&self.endpoints, self.session, outputs).await?;
+        let endpoints = Endpoints::connect(&self.endpoints, &reach).await.map_err(|why| {
+            let error = Error::refused(format!("the endpoints can't be asked: {why}"));
+            setup::problem("rehearse", &error.help("seqn_probe_endpoints: see docs/rehearse.md"))
+        })?;
+        Ok(Place {
+            inventory: self.inventory,
+            runs: wanted.folder.join(format!("runs-{number}")),
+            strikes: self.strikes,
+            project: format!("rehearsal-{}-{number}", wanted.rehearsal.id),
+            reach,
+            endpoints,
+        })
+    }
+}
+
 /// `seqn_probe_endpoints` of all hosts, each once.
 ///
 /// # Errors
 /// It isn't what it must be.
-pub fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, Diagnostics> {
+fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, Diagnostics> {
     const NAME: &str = "seqn_probe_endpoints";
     let mut all: Vec<Endpoint> = Vec::new();
     for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
@@ -102,7 +145,7 @@ pub fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, 
 ///
 /// # Errors
 /// It isn't what it must be.
-pub fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
+fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
     const NAME: &str = "seqn_faults";
     let mut all = Strikes::new();
     for value in session.variable(NAME).map_err(|why| unusable(NAME, &why))? {
@@ -127,7 +170,7 @@ pub fn strikes(session: &Session) -> Result<Strikes, Diagnostics> {
 ///
 /// # Errors
 /// There is no such host, or its variables can't be rendered.
-pub async fn reached(
+async fn reached(
     endpoints: &[Endpoint],
     session: Session,
     outputs: &Outputs,

@@ -68,7 +68,7 @@ impl Rehearsing {
             Ok(findings) => findings,
             Err(why) => vec![format!("the files can't be looked at: {why}")],
         };
-        findings.extend(self.endpoints.not_well().await);
+        findings.extend(self.place().endpoints.not_well().await);
         let (name, more): (_, &[String]) = match ran.stage {
             StageName::Finish => ("rollback-finish-check", &self.wanted.finish),
             _ => ("rollback-check", &[]),

@@ -167,7 +167,7 @@ impl Rehearsing {
             let run = place.store().load(run).map_err(|e| e.message)?;
             self.learn(&run)?;
         }
-        let mut wrong = self.endpoints.not_well().await;
+        let mut wrong = place.endpoints.not_well().await;
         if baseline.idempotent {
             let check = program.start(&name("check"), place, Doing::Check(&[]), None, baseline.limit).await?;
             match check.is_fine() {
@@ -205,7 +205,7 @@ impl Rehearsing {
             return Err(format!("rollback fails: {}", back.why()));
         }
         let mut wrong = managed::otherwise(&first).await?;
-        wrong.extend(self.endpoints.not_well().await);
+        wrong.extend(place.endpoints.not_well().await);
         let predicted = baseline.predicted.as_deref();
         wrong.extend(self.predicts_as_before(&name("rollback-check"), place, &[], predicted).await);
         all_well(wrong, "rollback does not lead to the first state")?;
@@ -243,7 +243,7 @@ impl Rehearsing {
         // Nobody knows what a case that failed left.
         let name = format!("fault-{number:04}-return-check");
         let mut wrong = self.predicts_as_before(&name, place, &[], baseline.predicted.as_deref()).await;
-        wrong.extend(self.endpoints.not_well().await);
+        wrong.extend(place.endpoints.not_well().await);
         all_well(wrong, "it is not in its first state")
     }
 
@@ -282,7 +282,7 @@ impl Rehearsing {
                 }
             }
         }
-        all_well(self.endpoints.not_well().await, "after it was restored")
+        all_well(place.endpoints.not_well().await, "after it was restored")
     }
 
     /// The newest run on a place.

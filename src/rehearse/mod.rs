@@ -31,7 +31,6 @@ use crate::run::store::Stored;
 use crate::secret::{Error, Identities, Redactor};
 
 use fault::Fault;
-use outage::{Endpoint, Endpoints};
 use program::{Place, Program};
 use progress::Progress;
 use stages::{Memory, Outcome};
@@ -144,9 +143,6 @@ pub struct Wanted {
     pub finish: Vec<String>,
     /// What lint looks at: the playbook, its roles and what it includes.
     pub lint: Vec<PathBuf>,
-    pub endpoints: Vec<Endpoint>,
-    /// How the hosts of the playbook are reached, and those that endpoints are asked from.
-    pub reach: Vec<(String, Connection)>,
     pub faults: Vec<Fault>,
     pub shard: Option<(usize, usize)>,
     pub quick: bool,
@@ -160,7 +156,6 @@ struct Rehearsing {
     wanted: Wanted,
     redactor: Arc<Redactor>,
     progress: Progress,
-    endpoints: Endpoints,
     began: Instant,
     /// Hosts on which runs may have left something, and how they are reached.
     hosts: Mutex<Vec<(String, Connection)>>,
@@ -171,22 +166,17 @@ struct Rehearsing {
 /// Does all of it, and leaves its files in the folder.
 ///
 /// # Errors
-/// An endpoint can't be asked at all, or the files can't be written.
+/// The files can't be written.
 pub async fn rehearse(
     wanted: Wanted,
     redactor: Arc<Redactor>,
     screen: Arc<Screen>,
 ) -> Result<Rehearsal, Error> {
     let mut told = wanted.rehearsal.clone();
-    let endpoints = Endpoints::connect(&wanted.endpoints, &wanted.reach).await.map_err(|why| {
-        Error::refused(format!("the endpoints can't be asked: {why}"))
-            .help("seqn_probe_endpoints: see docs/rehearse.md")
-    })?;
     let progress = Progress::new(screen, wanted.stages.len());
     let began = Instant::now();
-    let hosts = Mutex::new(wanted.reach.clone());
-    let rehearsing =
-        Rehearsing { wanted, redactor, progress, endpoints, began, hosts, restored: Mutex::default() };
+    let hosts = Mutex::new(wanted.places.iter().flat_map(|place| place.reach.clone()).collect());
+    let rehearsing = Rehearsing { wanted, redactor, progress, began, hosts, restored: Mutex::default() };
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
@@ -205,7 +195,9 @@ pub async fn rehearse(
         memory.verdicts.push((stage, verdict));
         told.stages.push(row);
     }
-    rehearsing.endpoints.close().await;
+    for place in &rehearsing.wanted.places {
+        place.endpoints.close().await;
+    }
     told.left = rehearsing.standing();
     told.left.extend(rehearsing.forget().await);
     told.seconds = rehearsing.began.elapsed().as_secs_f64();

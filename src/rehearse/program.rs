@@ -11,15 +11,16 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::engine::fault::{FAULT, STRUCK, succeeded};
+use crate::remote::Connection;
 use crate::run::store::Store;
 
 use super::fault::Strikes;
+use super::outage::Endpoints;
 
 /// Nothing that is rehearsed may take longer; what does is hung.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A place that may break, and what is kept of the runs on it.
-#[derive(Debug, Clone)]
 pub struct Place {
     /// As given to `-i`.
     pub inventory: Vec<String>,
@@ -28,6 +29,10 @@ pub struct Place {
     pub strikes: Strikes,
     /// What locks on hosts are named after.
     pub project: String,
+    /// How the hosts of the playbook are reached, and those that endpoints are asked from.
+    pub reach: Vec<(String, Connection)>,
+    /// What tells whether it is well.
+    pub endpoints: Endpoints,
 }
 
 /// Tells a shell command which place it is about.

@@ -156,7 +156,7 @@ impl Rehearsing {
 
     /// Why it failed; else which endpoints it left unwell.
     async fn not_well_after(&self, ran: &Ran) -> Vec<String> {
-        if ran.fine { self.endpoints.not_well().await } else { vec![ran.why.clone()] }
+        if ran.fine { self.place().endpoints.not_well().await } else { vec![ran.why.clone()] }
     }
 
     /// The program, with the prober looking on.
@@ -165,7 +165,7 @@ impl Rehearsing {
         name: &str,
         doing: Doing<'_>,
     ) -> Result<(Ended, Vec<Watched>), String> {
-        let prober = self.endpoints.watch();
+        let prober = self.place().endpoints.watch();
         let ended = self.start(name, doing).await;
         let watched = prober.stop().await;
         Ok((ended?, watched))

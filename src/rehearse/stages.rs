@@ -136,7 +136,7 @@ impl Rehearsing {
     }
 
     async fn outage(&self, told: &Rehearsal) -> Outcome {
-        if self.endpoints.is_empty() {
+        if self.place().endpoints.is_empty() {
             return seen("seqn_probe_endpoints names no endpoint", Vec::new());
         }
         let mut findings = Vec::new();
