@@ -20,6 +20,9 @@ use super::outage::Endpoints;
 /// Nothing that is rehearsed may take longer; what does is hung.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Nor may a command that brings a place back.
+const LONGEST_SHELL: Duration = Duration::from_secs(900);
+
 /// A place that may break, and what is kept of the runs on it.
 pub struct Place {
     /// As given to `-i`.
@@ -51,7 +54,7 @@ impl Place {
     pub async fn shell(&self, command: &str, cwd: &Path) -> Result<(), String> {
         let mut sh = Command::new("sh");
         sh.args(["-c", command]).current_dir(cwd).env(INVENTORY, self.inventory());
-        succeeded(command, sh.process_group(0).stdin(Stdio::null()).output().await)
+        succeeded(command, by_itself(&mut sh, LONGEST_SHELL).await)
     }
 
     pub fn store(&self) -> Store {
@@ -154,6 +157,22 @@ fn failure(event: &Value) -> Option<String> {
         "undone" => Some(format!("not undone: {}: {}", text(&event["step"])?, text(&event["error"])?)),
         _ => None,
     }
+}
+
+/// Runs a command in a process group of its own, all of which is ended where it hangs.
+async fn by_itself(command: &mut Command, limit: Duration) -> std::io::Result<std::process::Output> {
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let group = child.id().and_then(|id| libc::pid_t::try_from(id).ok());
+    let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
+        if let Some(group) = group {
+            // SAFETY: one system call; the group is that of our own child, which nobody waited for yet.
+            unsafe { libc::killpg(group, libc::SIGKILL) };
+        }
+        let why = format!("it hangs: it did not end within {} s", limit.as_secs_f64());
+        return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, why));
+    };
+    output
 }
 
 /// A run that nobody waits for any more stops as at Ctrl-C.
@@ -270,5 +289,29 @@ impl Program {
         };
         let (code, took) = (status.code(), began.elapsed());
         Ok(Ended { code, told, errors, begun, took, struck, output })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_is_ended_with_all_that_it_started() {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "sleep 86399 & echo $!; wait"]);
+        let began = Instant::now();
+        let why = by_itself(&mut sh, Duration::from_millis(200)).await.expect_err("it hangs").to_string();
+        assert!(why.contains("did not end within 0.2 s"), "{why}");
+        assert!(began.elapsed() < Duration::from_secs(60));
+        let sleeps = || {
+            let all = std::fs::read_dir("/proc").expect("processes").flatten();
+            all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+                .any(|words| words == b"sleep\086399\0")
+        };
+        while sleeps() && began.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!sleeps());
     }
 }

@@ -76,7 +76,7 @@ given=()
 for other in "${inventories[@]:1}"; do given+=(--place "$other"); done
 
 # What is ill is ill until it is mended: no need to wait for long.
-short=(-e seqn_health_patience=2 -e seqn_wait_timeout=20)
+short=(-e seqn_health_patience=2 -e seqn_wait_timeout=10)
 
 umask 077
 random() { LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 40; }
