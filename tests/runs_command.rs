@@ -126,6 +126,14 @@ error[run]: to abandon run RUN, say why
     let done = run(&test, &["runs", "abandon", "last", "--reason", "by hand"]);
     assert!(done.status.success());
     same(&told(&test, &done), "abandoned: RUN. What it changed stays as it is.");
+    // It died before it could write its note.
+    let note = test.journal().0.with_file_name("note.md");
+    let note = std::fs::read_to_string(note).expect("a note");
+    for said in
+        ["# Maintenance note: play.yml", "- **Why:** by hand", "stays as it is", "of **Second** on localhost"]
+    {
+        assert!(note.contains(said), "{said:?} is missing in\n{note}");
+    }
     let again = run(&test, &["runs", "abandon", "last", "--reason", "by hand"]);
     assert_eq!(again.status.code(), Some(1));
     same(&told(&test, &again), "error[run]: run RUN is not unfinished: it is abandoned");

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
-use crate::report::{Format, Paint, Screen, Settings};
+use crate::report::facts::Facts;
+use crate::report::{Format, Note, Paint, Screen, Settings};
 use crate::run::history::State;
 use crate::run::journal::{End, Sync};
 use crate::run::record::{Record, Status};
@@ -272,7 +273,9 @@ fn abandon(store: &Store, id: &str, flags: &RunFlags, screen: &Screen) -> Result
     let (_held, journal) = store.hold(&run)?;
     let begun = run.history.begun.as_deref();
     let recorder = Recorder::new(id.clone(), journal, None).audited(store.audit(), begun);
+    let facts = Facts::abandoned(&run.history, flags.actor(), reason.clone());
     recorder.write(&Record::Abandoned { at: now(), by: flags.actor(), reason }, Sync::Now)?;
+    Note::new(facts, store.clone(), flags.note_dir.clone()).write(screen)?;
     screen.line(Paint::Plain, &format!("abandoned: {id}. What it changed stays as it is."));
     Ok(())
 }

@@ -24,6 +24,8 @@ pub enum What {
     Run,
     Resume,
     Rollback,
+    /// Somebody said that it stays as it is.
+    Abandon,
 }
 
 /// How it ended.
@@ -37,6 +39,7 @@ pub enum How {
     Stopped,
     RolledBack,
     NotRolledBack,
+    Abandoned,
 }
 
 /// Everything that is told of a run. Times are as in journals.
@@ -180,6 +183,33 @@ impl Facts {
             stands: false,
             kept: begun.is_some_and(|b| b.key.is_some()),
         }
+    }
+
+    /// Of a run that is abandoned: what it changed is known from its journal alone, since it may have
+    /// died before it told anybody.
+    pub fn abandoned(history: &History, actor: String, reason: String) -> Facts {
+        let mut facts = Facts::begin(What::Abandon, history, Scope::default(), actor, Some(reason));
+        facts.ended = Some(facts.begun.clone());
+        facts.how = Some(How::Abandoned);
+        let mut instance = "";
+        for step in history.steps.iter().filter(|step| step.done.is_some()) {
+            let intent = &step.intent;
+            if intent.step.instance != instance {
+                instance = &intent.step.instance;
+                facts.changes.push(Change {
+                    task: intent.task.clone(),
+                    host: intent.host.clone(),
+                    item: None,
+                    at: intent.at.clone(),
+                    steps: Vec::new(),
+                    diff: None,
+                    before: false,
+                });
+            }
+            let told = StepTold { label: intent.label.clone(), taken_back: false, stays: false };
+            facts.changes.last_mut().expect("one was just put there").steps.push(told);
+        }
+        facts
     }
 
     pub fn on(&mut self, event: &Event, redactor: &Redactor) {

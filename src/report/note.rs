@@ -32,7 +32,11 @@ impl Note {
         Note { facts, store, dir }
     }
 
-    fn write(&mut self, screen: &Screen) -> Result<(), Error> {
+    /// Writes what is known by now.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&mut self, screen: &Screen) -> Result<(), Error> {
         let run = self.store.load(&self.facts.run)?;
         self.facts.settle(&run.history);
         let shown = self.facts.redacted(screen.redactor());

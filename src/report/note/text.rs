@@ -19,7 +19,8 @@ pub fn section(facts: &Facts) -> String {
         changes(&mut text, facts);
     }
     taken_back(&mut text, facts);
-    if facts.what != What::Rollback {
+    // Who abandons a run looked at nothing.
+    if matches!(facts.what, What::Run | What::Resume) {
         backups(&mut text, facts);
         checks(&mut text, facts);
         interruptions(&mut text, facts);
@@ -35,6 +36,7 @@ fn title(what: What) -> &'static str {
         What::Run => "Run",
         What::Resume => "Gone on with",
         What::Rollback => "Rollback",
+        What::Abandon => "Abandoned",
     }
 }
 
@@ -73,6 +75,7 @@ fn outcome(facts: &Facts) -> &'static str {
         Some(How::Stopped) => "stopped at once with a second Ctrl-C: what had begun may have happened or not",
         Some(How::RolledBack) => "rolled back",
         Some(How::NotRolledBack) => "NOT everything could be rolled back",
+        Some(How::Abandoned) => "abandoned: what it did stays as it is",
         None => "",
     }
 }
@@ -228,6 +231,7 @@ fn way_back(text: &mut String, facts: &Facts) {
     let id = &facts.run;
     let back = code(&format!("seqn-play rollback {id}"));
     let told = match facts.how {
+        Some(How::Abandoned) => "Not by a command: whoever abandoned the run said that it stays.".to_string(),
         _ if !facts.stands => "Nothing of this run stands that could be rolled back.".to_string(),
         _ if !facts.kept => {
             "It can't be by a command: there was no age identity, so nothing was kept of what was there before."
