@@ -1,6 +1,7 @@
 //! Whether a secret is in anything that a rehearsal left: what was printed, and the files of its runs
 //! on this machine and in the lock folders of its hosts.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::engine::log::kept_of;
@@ -52,6 +53,30 @@ pub fn learn(
     Ok(hosts)
 }
 
+/// What every sealed text begins with: `age-encryption.org/v1` in base64, and in armor.
+const SEALED: [&[u8]; 2] = [b"YWdlLWVuY3J5cHRpb24ub3JnL3Yx", b"-----BEGIN AGE ENCRYPTED FILE-----"];
+
+/// The same, with sealed texts blanked. There are so many of them in journals that a short form of a
+/// secret stands in one by chance.
+fn without_sealed(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let starts = |at: usize| SEALED.iter().any(|marker| bytes[at..].starts_with(marker));
+    let first = |byte: u8| matches!(byte, b'Y' | b'-');
+    let mut left = Cow::Borrowed(bytes);
+    let mut at = 0;
+    while at < bytes.len() {
+        if !(first(bytes[at]) && starts(at)) {
+            at += 1;
+            continue;
+        }
+        // A text ends where its quotes do, or its line.
+        let end = bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\n'));
+        let end = end.map_or(bytes.len(), |end| at + end);
+        left.to_mut()[at..end].fill(b' ');
+        at = end;
+    }
+    left
+}
+
 /// A file or stream that was searched.
 #[derive(Debug, Default)]
 pub struct Searched {
@@ -65,7 +90,8 @@ impl Searched {
     pub fn look(&mut self, place: &str, bytes: &[u8], redactor: &Redactor) {
         self.files += 1;
         self.bytes += bytes.len() as u64;
-        let is_secret = |line: &[u8]| matches!(redactor.redact_bytes(line), std::borrow::Cow::Owned(_));
+        let bytes = &*without_sealed(bytes);
+        let is_secret = |line: &[u8]| matches!(redactor.redact_bytes(line), Cow::Owned(_));
         if !is_secret(bytes) {
             return;
         }
@@ -145,5 +171,19 @@ mod tests {
         assert_eq!((searched.files, searched.found.len()), (3, 2), "{:?}", searched.found);
         assert!(searched.found[0].contains("below/encoded, line 3"), "{:?}", searched.found);
         assert!(!searched.found.concat().contains("Pl4nted"), "{:?}", searched.found);
+    }
+    #[test]
+    fn what_is_sealed_is_no_leak_and_what_is_beside_it_is() {
+        let redactor = Redactor::new();
+        redactor.register("k3Pt0u");
+        let sealed = r#"{"key":"YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0k3Pt0uAAAA==","label":"LABEL"}"#;
+        let armored = r#"{"key":"-----BEGIN AGE ENCRYPTED FILE-----\nYWdk3Pt0u\n-----END","label":"LABEL"}"#;
+        for text in [sealed, armored] {
+            for (label, found) in [("nothing", 0), ("k3Pt0u", 1)] {
+                let mut searched = Searched::default();
+                searched.look("a journal", text.replace("LABEL", label).as_bytes(), &redactor);
+                assert_eq!(searched.found.len(), found, "{label} in {text}");
+            }
+        }
     }
 }
