@@ -1,5 +1,5 @@
 //! `dotenv_info` (ours): what Docker Compose reads from a `.env` file. Every value is a Secret, unless
-//! it is public by itself.
+//! it is public by itself or said to be.
 
 use serde::Deserialize;
 
@@ -20,6 +20,10 @@ pub struct Args {
     /// The variables to read; each must be there. All of them if empty.
     #[serde(default)]
     pub keys: Vec<String>,
+    /// What is read is no secret: for public keys that don't show it by themselves, such as the
+    /// fingerprints of GPG.
+    #[serde(default)]
+    pub public: bool,
 }
 
 pub struct DotenvInfo;
@@ -36,8 +40,8 @@ impl Module for DotenvInfo {
         }
         let text = std::str::from_utf8(&file.content)
             .map_err(|_| Failure::new(format!("{} is not UTF-8 text, so no .env file", args.path)))?;
-        let variables =
-            variables(text, &args.keys).map_err(|why| Failure::new(format!("{}: {why}", args.path)))?;
+        let variables = variables(text, &args.keys, args.public)
+            .map_err(|why| Failure::new(format!("{}: {why}", args.path)))?;
         for value in variables.values() {
             if let Val::Text(text) = value
                 && text.is_secret()
@@ -50,7 +54,7 @@ impl Module for DotenvInfo {
 }
 
 /// The variables as Compose reads them, where the shell sets nothing.
-fn variables(text: &str, keys: &[String]) -> Result<Map, String> {
+fn variables(text: &str, keys: &[String], public: bool) -> Result<Map, String> {
     let mut all = Map::new();
     for entry in read(text).map_err(|e| e.to_string())? {
         let wanted = keys.is_empty() || keys.contains(&entry.key);
@@ -58,7 +62,7 @@ fn variables(text: &str, keys: &[String]) -> Result<Map, String> {
             _ if !wanted => {}
             Value::Known(value) => {
                 // What is made from a public key (a record of several lines) is as public.
-                let text = if is_public(&value) { Text::new(value) } else { Text::secret(value) };
+                let text = if public || is_public(&value) { Text::new(value) } else { Text::secret(value) };
                 all.insert(Val::from(entry.key), Val::Text(text));
             }
             Value::NeedsEnvironment { variables, .. } if !keys.is_empty() => {
@@ -89,18 +93,19 @@ mod tests {
     #[test]
     fn values_are_what_compose_reads_and_secret() {
         let text = "A='x y'\nB=\"${A}z\"\nA=last\nC=${NOPE}\n";
-        let found = variables(text, &["A".into(), "B".into()]).unwrap();
+        let found = variables(text, &["A".into(), "B".into()], false).unwrap();
         assert_eq!(found.get("A"), Some(&Val::from("last")));
         assert_eq!(found.get("B"), Some(&Val::from("x yz")));
         assert!(found.values().all(Val::has_secret));
-        assert_eq!(variables(text, &[]).unwrap().len(), 2);
+        assert_eq!(variables(text, &[], false).unwrap().len(), 2);
+        assert!(!Val::map(variables(text, &[], true).unwrap()).has_secret(), "it was said to be public");
     }
 
     #[test]
     fn public_keys_are_not_secret() {
         let key = age::x25519::Identity::generate().to_public();
         let text = format!("A={key}\nB={key},{key}\nC={key}x\nD=\n");
-        let found = variables(&text, &[]).unwrap();
+        let found = variables(&text, &[], false).unwrap();
         let secret: Vec<bool> = found.values().map(Val::has_secret).collect();
         assert_eq!(secret, [false, false, true, true]);
     }
@@ -112,7 +117,7 @@ mod tests {
             ("A=${NOPE}x\n", "A", "NOPE"),
             ("A='secretsecret\n", "A", "line 1"),
         ] {
-            let error = variables(text, &[key.to_string()]).unwrap_err();
+            let error = variables(text, &[key.to_string()], false).unwrap_err();
             assert!(error.contains(part) && !error.contains("secretsecret"), "{error}");
         }
     }

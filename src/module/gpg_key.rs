@@ -50,7 +50,8 @@ impl Module for GpgKey {
         }
         let delete = format!("{GPG} --yes --delete-keys {fingerprint}");
         let inverse = match there {
-            None => run(delete),
+            // It may never have come to the import.
+            None => run(format!("! {GPG} --list-keys {fingerprint} >/dev/null 2>&1 || {delete}")),
             Some(_) => {
                 let before = cx.target.query(run(format!("{GPG} --armor --export {fingerprint}"))).await?;
                 run(format!("{delete} && {GPG} --import")).stdin(before.stdout_text())
