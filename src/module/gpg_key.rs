@@ -50,8 +50,11 @@ impl Module for GpgKey {
         }
         let delete = format!("{GPG} --yes --delete-keys {fingerprint}");
         let inverse = match there {
-            // It may never have come to the import.
-            None => run(format!("! {GPG} --list-keys {fingerprint} >/dev/null 2>&1 || {delete}")),
+            // It may never have come to the import; but a list that can't be had proves nothing.
+            None => run(format!(
+                "{delete} || {{ all=$({GPG} --with-colons --list-keys) && \
+                 case $all in *{fingerprint}*) exit 2 ;; esac; }}"
+            )),
             Some(_) => {
                 let before = cx.target.query(run(format!("{GPG} --armor --export {fingerprint}"))).await?;
                 run(format!("{delete} && {GPG} --import")).stdin(before.stdout_text())
