@@ -82,5 +82,8 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        // Where the runs kept their lock, named after the project's folder.
+        let name = self.dir.path().file_name().expect("a name").to_string_lossy().replacen('.', "_", 1);
+        std::fs::remove_dir_all(std::path::Path::new("/var/tmp/seqn-play").join(name)).ok();
     }
 }
