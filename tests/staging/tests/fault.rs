@@ -157,10 +157,11 @@ fn denied(vps: &Vps) {
 }
 
 fn slow(vps: &Vps) {
+    let quick = login(vps);
     twice(vps, "slow", "strike");
-    // A login alone is more than five exchanges.
+    // A login alone is some five exchanges, of which a fast machine makes one now and then.
     let took = login(vps);
-    assert!(took > Duration::from_secs(1), "{took:?}");
+    assert!(took > quick + Duration::from_millis(3 * 200), "{quick:?}, then {took:?}");
     twice(vps, "slow", "mend");
     is_quick(vps);
 }
