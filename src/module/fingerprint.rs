@@ -1,10 +1,9 @@
 //! `fingerprint` (ours): whether secrets are the same, for people to see.
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use sha2::Sha256;
 
 use super::{Failure, Module, Plan, PlanCx};
+use crate::secret::scram::hmac_sha256;
 use crate::source::hex::hex;
 use crate::source::{Text, Val};
 
@@ -47,9 +46,7 @@ impl Module for Fingerprint {
 }
 
 fn fingerprint(key: &[u8], value: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(value);
-    let mut digits = hex(mac.finalize().into_bytes());
+    let mut digits = hex(hmac_sha256(key, value));
     digits.truncate(DIGITS);
     digits
 }

@@ -172,6 +172,7 @@ mod tests {
         assert!(searched.found[0].contains("below/encoded, line 3"), "{:?}", searched.found);
         assert!(!searched.found.concat().contains("Pl4nted"), "{:?}", searched.found);
     }
+
     #[test]
     fn what_is_sealed_is_no_leak_and_what_is_beside_it_is() {
         let redactor = Redactor::new();

@@ -193,7 +193,8 @@ fn prepare(password: &str) -> Zeroizing<String> {
     Zeroizing::new(stringprep::saslprep(password).map_or_else(|_| password.to_string(), String::from))
 }
 
-fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+/// RFC 2104 with SHA-256.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()

@@ -226,14 +226,8 @@ impl Ran {
     /// `localhost : ok=…` of the recap.
     #[track_caller]
     pub fn recap(self, numbers: &str) -> Ran {
-        let line = self.stdout.lines().rev().find(|l| l.contains(": ok=")).unwrap_or_default();
-        let squeezed = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(
-            squeezed.contains(numbers),
-            "recap is {squeezed:?}\n--- stdout\n{}\n{}",
-            self.stdout,
-            self.stderr
-        );
+        let recap = recap_of(&self.stdout);
+        assert!(recap.contains(numbers), "recap is {recap:?}\n--- stdout\n{}\n{}", self.stdout, self.stderr);
         self
     }
 }
@@ -252,6 +246,12 @@ pub fn identity() -> &'static Path {
         }
         path
     })
+}
+
+/// The last host's line of the recap, with single spaces.
+pub fn recap_of(said: &str) -> String {
+    let line = said.lines().rev().find(|line| line.contains(": ok=")).unwrap_or_default();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Both streams.

@@ -55,9 +55,8 @@ impl Ended {
     /// The one host's line of the recap.
     #[track_caller]
     pub fn recaps(self, numbers: &str) -> Ended {
-        let line = self.said.lines().rev().find(|line| line.contains(": ok=")).unwrap_or_default();
-        let squeezed = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(squeezed.contains(numbers), "{numbers} is missing in\n{}", self.said);
+        let recap = crate::support::recap_of(&self.said);
+        assert!(recap.contains(numbers), "recap is {recap:?}\n{}", self.said);
         self
     }
 
