@@ -16,7 +16,7 @@ use crate::run::record::{
 use crate::run::recorder::{Recorder, now};
 use crate::run::seal::Seal;
 use crate::secret::Redactor;
-use crate::source::{Map, Val};
+use crate::source::Val;
 
 use super::event::{Outcome, WayBack};
 use super::undo::{Beside, MAYBE_SECRET};
@@ -98,8 +98,9 @@ impl Log {
         }
         let remembered = match (&recorded.kept, self.recorder.key()) {
             (Some(sealed), Some(key)) => key.unseal(sealed)?,
-            _ => Remembered { result: Map::new(), hidden: Vec::new(), args: None },
+            _ => Remembered::default(),
         };
+        remembered.public.iter().for_each(|name| self.redactor.never_hide(name));
         self.redactor.register_val(&Val::map(remembered.result.clone()));
         for text in &remembered.hidden {
             self.redactor.register(text);
@@ -147,8 +148,9 @@ impl Log {
         let kept = match keeps || args.is_some() {
             true => {
                 let result = outcome.result.clone();
-                let hidden = self.redactor.found_in(&Val::map(result.clone()));
-                self.recorder.seal(&Remembered { result, hidden, args: args.cloned() })?
+                let all = Val::map(result.clone());
+                let (hidden, public) = (self.redactor.found_in(&all), self.redactor.public_in(&all));
+                self.recorder.seal(&Remembered { result, hidden, public, args: args.cloned() })?
             }
             false => None,
         };

@@ -26,7 +26,16 @@ pub fn learn(
     redactor: &Redactor,
 ) -> Result<Vec<(String, Connection)>, String> {
     let mut hosts = Vec::new();
-    let wrong = |e: crate::secret::Error| e.message;
+    let mut all_remembered = Vec::new();
+    for outcome in history.outcomes.values() {
+        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else {
+            continue;
+        };
+        let remembered: Remembered = seal.unseal(sealed).map_err(|e| e.message)?;
+        // Names of public keys stand among secret arguments.
+        remembered.public.iter().for_each(|name| redactor.never_hide(name));
+        all_remembered.push((outcome, remembered));
+    }
     for step in &history.steps {
         let kept = kept_of(seal, step).map_err(|why| why.message)?;
         redactor.register_args(&kept.args);
@@ -37,11 +46,7 @@ pub fn learn(
             hosts.push((name.clone(), connection));
         }
     }
-    for outcome in history.outcomes.values() {
-        let Some(sealed) = outcome.kept.as_ref().filter(|_| outcome.status != Status::Failed) else {
-            continue;
-        };
-        let remembered: Remembered = seal.unseal(sealed).map_err(wrong)?;
+    for (outcome, remembered) in all_remembered {
         // Sentences made of secrets (`fail`, `debug`) are not secrets themselves: another run says
         // the same without any.
         if remembered.args.is_some() && !outcome.sets_secret {

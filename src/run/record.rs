@@ -242,13 +242,16 @@ pub struct Recorded {
 }
 
 /// What later tasks see of an Instance; sealed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Remembered {
     #[serde(with = "crate::source::stored")]
     pub result: Map,
     /// Secrets in it that nothing marks: only their values were known.
     #[serde(default, with = "crate::source::stored")]
     pub hidden: Vec<Text>,
+    /// What of it is never hidden: names of public keys.
+    #[serde(default)]
+    pub public: Vec<String>,
     /// Of a module that acts on the run: its arguments, to be run again with.
     #[serde(with = "crate::source::stored")]
     pub args: Option<Val>,

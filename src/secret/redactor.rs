@@ -81,6 +81,17 @@ impl Redactor {
         self.known.write().unwrap_or_else(PoisonError::into_inner).public.insert(value.into());
     }
 
+    /// What of `val` is told to everybody: whoever reads it later doesn't know that.
+    pub fn public_in(&self, val: &Val) -> Vec<String> {
+        let mut all = Vec::new();
+        val.each_text(&mut |text| {
+            if self.known().public.contains(&**text) {
+                all.push(text.to_string());
+            }
+        });
+        all
+    }
+
     /// Hides every secret text in `val`, keys too.
     pub fn register_val(&self, val: &Val) {
         val.each_text(&mut |text| {

@@ -24,7 +24,8 @@ project=rehearse-all-$$ # what locks of plain runs are named after
 began=$SECONDS
 
 # What is typed for each, and behind the bar the flags that finish it; NEW, BOTH and KEY stand for files
-# with a new value, with one for each database, and with a new backup key.
+# with a new value, with one for each database, and with a new backup key; NEXT is the fingerprint of a
+# new GPG key, OLDKEYS and NEWKEYS files that name the one in use and the new one as the inventory does.
 rotations=(
     "rotate-db-password.yml -e database=silver -e @NEW"
     "rotate-db-password.yml -e database=all -e stop_writes=true -e @BOTH"
@@ -32,6 +33,7 @@ rotations=(
     "rotate-oidc-client-secret.yml -e @NEW"
     "rotate-authentik-api-token.yml -e @NEW | --tags finish -e confirm=authentik_api_token"
     "rotate-backup-key.yml -e new_key=KEY | --tags finish -e confirm=backup_key.age -e seqn_age_identity_file=KEY"
+    "rotate-backup-key.yml -e kind=gpg -e new_key=NEXT -e @OLDKEYS | --tags finish -e confirm=backup_key.gpg -e @NEWKEYS"
     "rotate-project-secret.yml -e project=shop"
     "rotate-webhook-secret.yml -e receiver=shop-webhooks | --tags finish -e confirm=webhook_secret.shop-webhooks"
     "rotate-webhook-secret.yml -e receiver=legacy-webhooks"
@@ -43,6 +45,8 @@ finish() {
     for n in $(seq "$places"); do
         "$staging" down --dir "$root/$n" >/dev/null || status=1
     done
+    gpgconf --kill all
+    rm -rf "$GNUPGHOME"
     rm -rf "$root" "/var/tmp/seqn-play/$project"
     rmdir "${root%/*}" 2>/dev/null || true # another one may be raised beside it
     exit "$status"
@@ -55,6 +59,9 @@ built=$(realpath "${CARGO_TARGET_DIR:-target}")/$profile
 play=$built/seqn-play
 staging=$built/staging
 
+# The operator's, who has two keys. Its agent wants a short path.
+GNUPGHOME=$(mktemp -d)
+export GNUPGHOME
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -84,6 +91,28 @@ printf 'new_password: %s\nnew_secret: %s\n' "$(random)" "$(random)" >"$root/new.
 printf 'new_passwords: {silver: %s, authentik: %s}\n' "$(random)" "$(random)" >"$root/both.yml"
 "$play" secret keygen "$root/new-key.txt" >/dev/null
 
+# NAME: the fingerprint of a new GPG key.
+gpg_key() {
+    gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key "$1@backup.invalid" default default never
+    gpg --batch --with-colons --list-keys "$1@backup.invalid" | awk -F: '/^fpr/ { print $10; exit }'
+}
+# FINGERPRINT: the backup keys as the inventory names them.
+backup_keys() {
+    printf 'seqn_backup_keys:\n'
+    printf "  age: {private: '{{ seqn_age_identity_file }}', env_key: OFFSITE_BACKUP_AGE_RECIPIENT, max_age_days: 365}\n"
+    printf '  gpg: {private: %s, env_key: OFFSITE_BACKUP_GPG_RECIPIENT, max_age_days: 365}\n' "$1"
+}
+gpg_old=$(gpg_key old) gpg_next=$(gpg_key next)
+backup_keys "$gpg_old" >"$root/old-keys.yml"
+backup_keys "$gpg_next" >"$root/new-keys.yml"
+cat >"$root/with-gpg.yml" <<'END'
+- hosts: seqn
+  gather_facts: false
+  tasks:
+    - seqn.play.gpg_key: {fingerprint: '{{ key }}'}
+    - seqn.play.dotenv: {path: '{{ seqn_env_file }}', key: OFFSITE_BACKUP_GPG_RECIPIENT, value: '{{ key }}'}
+END
+
 newest() { printf '%s\n' .seqn-play/rehearsals/[0-9]* | sort | tail -n 1; }
 table=() failed=0
 # SNAPSHOT FLAGS...: a rehearsal from that state, and a row of the table.
@@ -104,30 +133,44 @@ rehearse() {
     [ "$(newest)" = "$earlier" ] ||
         table+=("$(sed -n -E 's/^outage .* s  /                 away /p' "$(newest)/rehearsal.txt")")
 }
+# PLAYBOOK FLAGS...: a plain run on each place.
+run_everywhere() {
+    for inventory in "${inventories[@]}"; do
+        "$play" "$@" -i "$inventory" --project "$project" --run-dir "$root/runs" >"$root/said" ||
+            { cat "$root/said"; exit 1; }
+    done
+}
 # COMMAND...: with --dir of each place.
 everywhere() { for n in $(seq "$places"); do "$staging" "$@" --dir "$root/$n"; done; }
-first_state() { if [ "$kind" = sandbox ]; then everywhere restore --name first; else raise 1; fi; }
 
 for line in "${rotations[@]}"; do
     wanted=$#
     for word in "$@"; do [[ $line != *"$word"* ]] || wanted=0; done
     [ "$wanted" = 0 ] || continue
+    line=${line//OLDKEYS/$root/old-keys.yml}
+    line=${line//NEWKEYS/$root/new-keys.yml}
+    line=${line//NEXT/$gpg_next}
     line=${line//NEW/$root/new.yml}
     line=${line//BOTH/$root/both.yml}
     line=${line//KEY/$root/new-key.txt}
     IFS='|' read -r rotation finish <<<"$line"
     read -ra rotation_words <<<"$rotation"
     read -ra finish_words <<<"$finish"
-    rehearse first "${rotation_words[@]}" ${finish:+--finish "${finish_words[*]}"}
-    first_state
+    state=first
+    if [[ $rotation == *kind=gpg* ]]; then
+        state=with-gpg
+        run_everywhere "$root/with-gpg.yml" -e "key=$gpg_old"
+        [ "$kind" != sandbox ] || everywhere snapshot --name "$state"
+    fi
+    rehearse "$state" "${rotation_words[@]}" ${finish:+--finish "${finish_words[*]}"}
+    if [ "$kind" = sandbox ]; then everywhere restore --name "$state"; else raise 1; fi
     # Its end alone is for the faults.
-    [ -n "$finish" ] && [ "$kind" = sandbox ] || continue
-    for inventory in "${inventories[@]}"; do
-        "$play" "${rotation_words[@]}" -i "$inventory" --project "$project" --run-dir "$root/runs" >"$root/said" ||
-            { cat "$root/said"; exit 1; }
-    done
-    everywhere snapshot --name rotated
-    rehearse rotated "${rotation_words[@]}" "${finish_words[@]}"
+    [ "$kind" = sandbox ] || continue
+    if [ -n "$finish" ]; then
+        run_everywhere "${rotation_words[@]}"
+        everywhere snapshot --name rotated
+        rehearse rotated "${rotation_words[@]}" "${finish_words[@]}"
+    fi
     everywhere restore --name first
 done
 
