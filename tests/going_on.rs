@@ -263,6 +263,75 @@ fn a_host_tells_what_became_of_a_cut_command() {
     }
 }
 
+/// A host that notes what becomes of effects.
+const BOX: &str = "all: {hosts: {box: {ansible_connection: local}}}\n";
+
+#[test]
+fn what_may_have_happened_before_the_connection_was_lost_is_not_taken_back() {
+    let test = Test::new().file("hosts.yml", BOX).file("one", "old").file(
+        "play.yml",
+        "- hosts: box\n  gather_facts: false\n  tasks:\n    - copy: {dest: DIR/one, content: new}\n    - shell: sleep 0.5; echo x >>DIR/count\n",
+    );
+    let lost = |fault| {
+        std::fs::remove_file(test.path().join("count")).ok();
+        test.again(&["-i", "hosts.yml", "play.yml"], &[("SEQN_PLAY_FAULT", fault)])
+    };
+    let refuses = || {
+        go(&test, &["rollback", "last", "--check"])
+            .code(0)
+            .says("would look: [box] => run a shell script: if it began");
+        go(&test, &["rollback", "last"]).code(1).says("`run a shell script` on box can't be taken back");
+        holds(&test, "one", "new");
+        holds(&test, "count", "x\n");
+    };
+    assert_eq!(lost("2:during:cut").status.code(), Some(4));
+    refuses();
+    std::fs::write(test.path().join("one"), "old").unwrap();
+    assert_eq!(lost("2:during:kill").status.code(), None);
+    refuses();
+    go(&test, &["resume", "last"]).code(0);
+    holds(&test, "count", "x\n");
+
+    // What never began is nothing.
+    for (fault, code) in [("2:after-intent:refused", Some(4)), ("2:after-intent:kill", None)] {
+        std::fs::write(test.path().join("one"), "old").unwrap();
+        assert_eq!(lost(fault).status.code(), code, "{fault}");
+        holds(&test, "one", "new");
+        go(&test, &["rollback", "last"]).code(0);
+        holds(&test, "one", "old");
+        holds(&test, "count", "");
+    }
+}
+
+#[test]
+fn a_cut_request_is_not_sent_again_unasked() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/rotate", listener.local_addr().unwrap());
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = std::io::Read::read(&mut stream, &mut head).unwrap();
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let times = || asked.load(std::sync::atomic::Ordering::SeqCst);
+    let test = Test::new().file("hosts.yml", BOX).file(
+        "play.yml",
+        &format!("- hosts: box\n  gather_facts: false\n  tasks:\n    - uri: {{url: '{url}', method: POST}}\n      changed_when: true\n"),
+    );
+    killed(&test, &["-i", "hosts.yml", "play.yml"], "1:after-effect:kill");
+    assert_eq!(times(), 1);
+    go(&test, &["resume", "last"]).code(2).says("nothing on the host tells whether it happened");
+    go(&test, &["rollback", "last"]).code(1).says("can't be taken back");
+    assert_eq!(times(), 1);
+    go(&test, &["resume", "last", "--cut", "repeat"]).code(0);
+    assert_eq!(times(), 2);
+}
+
 #[test]
 fn a_command_that_was_cut_and_failed_is_run_again() {
     let test = Test::new().file("hosts.yml", "all: {hosts: {box: {ansible_connection: local}}}\n").file(

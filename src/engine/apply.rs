@@ -182,9 +182,9 @@ impl Applier<'_> {
         let applied = match (log, &id) {
             (Some(log), Some(id)) => {
                 self.locks.check(log.target)?;
-                applied(target, &step.effect, Some(&log.effect_id(id))).await
+                self.applied(target, &step.effect, Some((log.target, &log.effect_id(id)))).await
             }
-            _ => applied(target, &step.effect, None).await,
+            _ => self.applied(target, &step.effect, None).await,
         };
         fault::at(Place::AfterEffect);
         if applied.is_ok() {
@@ -210,6 +210,7 @@ impl Applier<'_> {
         }
         // Whoever lost the connection doesn't know whether it happened.
         let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
+        done.changed |= maybe && matches!(back, Back::OneWay(_));
         if let (true, true, Some(log), Some(id)) = (self.keep_undo, maybe, log, &id) {
             // It may go on there, and must be at its end before it is taken back. Where the host can't
             // tell, taking it back meets the same difficulty and says so.
@@ -231,7 +232,10 @@ impl Applier<'_> {
         let Some(cut) = log.cut_at(step).filter(|cut| cut.intent.nature == Nature::Unobservable) else {
             return Ok(None);
         };
-        let became = self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?;
+        let became = match cut.intent.noted {
+            true => self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?,
+            false => None,
+        };
         let happened = match (&log.probe, log.log.at_cut) {
             (_, AtCut::Happened) => true,
             _ if became == Some(EffectState::NeverBegan) => false,
@@ -271,26 +275,37 @@ impl Applier<'_> {
         }
     }
 
+    /// `noted`: the host that notes what becomes of it, and under what.
+    async fn applied(
+        &self,
+        target: &Target,
+        effect: &Effect,
+        noted: Option<(&str, &EffectId)>,
+    ) -> Result<Output, RemoteError> {
+        if let Some(refused) = fault::instead(effect) {
+            return refused;
+        }
+        let applying = async {
+            match noted {
+                Some((_, id)) => target.apply_as(effect, id).await,
+                None => target.apply(effect).await,
+            }
+        };
+        let begun = async {
+            match noted.filter(|_| effect.is_noted()) {
+                Some((host, id)) => self.locks.begun(host, id).await,
+                None => tokio::time::sleep(fault::MOMENT).await,
+            }
+        };
+        fault::during(Place::During, begun, applying).await
+    }
+
     async fn observe(&self, postcondition: Postcondition) -> Result<(), Failure> {
         let output = self.target(postcondition.at).probe(postcondition.command).await?;
         (postcondition.holds)(&output).map_err(|why| {
             Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
         })
     }
-}
-
-/// `id`: under which the host notes what becomes of it.
-async fn applied(target: &Target, effect: &Effect, id: Option<&EffectId>) -> Result<Output, RemoteError> {
-    if let Some(refused) = fault::instead(effect) {
-        return refused;
-    }
-    let applying = async {
-        match id {
-            Some(id) => target.apply_as(effect, id).await,
-            None => target.apply(effect).await,
-        }
-    };
-    fault::during(Place::During, applying).await
 }
 
 fn could_not(step: &Step, why: RemoteError) -> Failure {

@@ -225,16 +225,18 @@ pub fn succeeded(command: &str, ran: std::io::Result<std::process::Output>) -> R
     }
 }
 
-/// Does it, with a fault in the middle of it.
-pub async fn during<T>(place: Place, doing: impl Future<Output = T>) -> T {
+/// How long something has begun for that nobody can watch.
+pub const MOMENT: Duration = Duration::from_millis(20);
+
+/// Does it, with a fault in the middle of it: as soon as it has `begun`.
+pub async fn during<T>(place: Place, begun: impl Future<Output = ()>, doing: impl Future<Output = T>) -> T {
     if due(place).is_none() {
         return doing.await;
     }
-    let soon = tokio::time::sleep(Duration::from_millis(1));
-    tokio::pin!(doing, soon);
+    tokio::pin!(doing, begun);
     let done = tokio::select! {
         done = &mut doing => Some(done),
-        () = &mut soon => None,
+        () = &mut begun => None,
     };
     at(place);
     match done {

@@ -25,6 +25,7 @@ use crate::vars::{Layers, Scope};
 use super::Engine;
 use super::connect;
 use super::event::{Event, Sink};
+use super::fault;
 
 /// How long an effect that outlived its connection may go on before somebody is asked.
 const OUTLIVES: Duration = Duration::from_secs(600);
@@ -214,6 +215,14 @@ impl Locks {
                     .help(format!("wait for its end, or end it there: {}; then try again", running.kill())))
             }
             state => Ok(Some(state)),
+        }
+    }
+
+    /// Until an effect has begun, as its host notes it; where it doesn't, for a moment.
+    pub async fn begun(&self, host: &str, id: &EffectId) {
+        let Some(taken) = self.of(host) else { return tokio::time::sleep(fault::MOMENT).await };
+        while let Ok(EffectState::NeverBegan) = taken.lock.effect(id).await {
+            tokio::time::sleep(fault::MOMENT / 4).await;
         }
     }
 

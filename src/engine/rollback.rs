@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::module::Failure;
-use crate::remote::{Connection, Connections, Effect, Expect, Target};
-use crate::run::history::{History, Step};
+use crate::remote::{Connection, Connections, Effect, EffectState, Expect, Target};
+use crate::run::history::{History, State, Step};
 use crate::run::journal::Sync;
-use crate::run::record::{Back, Ended, Kept, Record};
+use crate::run::record::{Back, Ended, Kept, Record, Recorded, Status};
 use crate::run::recorder::{Recorder, now};
 use crate::run::seal::Seal;
 use crate::secret::Redactor;
@@ -31,12 +31,19 @@ pub struct Wanted {
 pub struct Chosen {
     step: Step,
     kept: Kept,
+    /// Why it can't be taken back if it began, which only its host knows.
+    if_begun: Option<Failure>,
 }
 
 impl Chosen {
+    /// Why nothing is taken back if this began: it can't be, and only its host knows.
+    pub fn if_begun(&self) -> Option<&Failure> {
+        self.if_begun.as_ref()
+    }
+
     /// Whether it changed something that can be described before and after.
     pub fn is_change(&self) -> bool {
-        !matches!(self.kept.back, Back::Nothing | Back::Again(_))
+        self.if_begun.is_some() || !matches!(self.kept.back, Back::Nothing | Back::Again(_))
     }
 }
 
@@ -56,18 +63,29 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
             continue;
         }
         let mut kept = kept_of(seal, step)?;
-        let is_change = outcome.is_none_or(|(_, _, recorded)| recorded.changed);
-        match &kept.back {
-            Back::OneWay(why) if is_change => return Err(one_way(past, step, why)),
-            Back::OneWay(_) => kept.back = Back::Nothing,
-            Back::Effects(_) | Back::Again(_) | Back::Tasks(_) | Back::Nothing => {}
+        let mut if_begun = None;
+        if let Back::OneWay(why) = &kept.back {
+            let refusal = one_way(past, step, why);
+            match outcome.map(|(_, _, recorded)| recorded) {
+                Some(recorded) if recorded.changed => return Err(refusal),
+                // Whoever lost the connection doesn't know whether it happened. What a host noted goes
+                // when the run is over.
+                Some(Recorded { status: Status::Unreachable, .. }) | None => {
+                    match step.done.is_none() && step.intent.noted && past.state() != State::Finished {
+                        true => if_begun = Some(refusal),
+                        false => return Err(refusal),
+                    }
+                }
+                Some(_) => {}
+            }
+            kept.back = Back::Nothing;
         }
         if let Back::Effects(effects) = &mut kept.back
             && wanted.overwrite
         {
             effects.iter_mut().for_each(overwriting);
         }
-        chosen.push(Chosen { step: step.clone(), kept });
+        chosen.push(Chosen { step: step.clone(), kept, if_begun });
     }
     Ok(chosen)
 }
@@ -116,7 +134,7 @@ pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
     let is_again = |c: &&Chosen| matches!(c.kept.back, Back::Again(_));
     let stateful = chosen.iter().rev().filter(|c| !is_again(c) && !matches!(c.kept.back, Back::Nothing));
     let mut said = Vec::new();
-    for Chosen { step, kept } in stateful {
+    for Chosen { step, kept, .. } in stateful {
         let message = format!("would undo: [{}] => {}", step.intent.host, told_as(step, kept));
         // A task with more than one Step has one `undo:`.
         let whose = (step.intent.step.instance.as_str(), message.clone());
@@ -124,6 +142,11 @@ pub fn predict(chosen: &[Chosen], sink: &dyn Sink) {
             sink.send(Event::Notice { message });
         }
         said.push(whose);
+    }
+    for Chosen { step, .. } in chosen.iter().filter(|c| c.if_begun.is_some()) {
+        let (host, label) = (&step.intent.host, &step.intent.label);
+        let message = format!("would look: [{host}] => {label}: if it began, nothing is taken back");
+        sink.send(Event::Notice { message });
     }
     for Chosen { step, .. } in chosen.iter().filter(is_again) {
         let message = format!("would do again: [{}] => {}", step.intent.host, step.intent.label);
@@ -170,11 +193,18 @@ pub async fn run(
 }
 
 /// What was cut may go on on its host; it must be at its end before it is taken back.
+///
+/// # Errors
+/// Something began that can't be taken back.
 async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> Result<(), Failure> {
-    for Chosen { step, kept } in chosen.iter().filter(|c| c.step.done.is_none()) {
+    for Chosen { step, kept, if_begun } in chosen.iter().filter(|c| c.step.done.is_none()) {
+        let mut became = None;
         if let (Some(name), Some(connection)) = (&step.intent.target, &kept.connection) {
             let id = effect_id(&recorder.run, &step.intent.step, connection);
-            locks.became_of(name, &id).await?;
+            became = locks.became_of(name, &id).await?;
+        }
+        if let Some(refusal) = if_begun.as_ref().filter(|_| became != Some(EffectState::NeverBegan)) {
+            return Err(refusal.clone());
         }
     }
     Ok(())
@@ -183,7 +213,7 @@ async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> 
 /// Every host that is acted on, and how it is reached; once each.
 fn hosts_of(chosen: &[Chosen]) -> Vec<(String, Connection)> {
     let mut hosts: Vec<(String, Connection)> = Vec::new();
-    for Chosen { step, kept } in chosen {
+    for Chosen { step, kept, .. } in chosen {
         if let (Some(name), Some(connection)) = (&step.intent.target, &kept.connection)
             && !hosts.iter().any(|(known, _)| known == name)
             && name != "localhost"
@@ -219,7 +249,7 @@ async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>) -> Result<Ended, Failur
     }
     for host in hosts {
         let mut applied: Vec<Applied> = Vec::new();
-        for Chosen { step, kept } in chosen.iter().filter(|c| c.step.intent.host == host) {
+        for Chosen { step, kept, .. } in chosen.iter().filter(|c| c.step.intent.host == host) {
             let (label, steps) = (told_as(step, kept), vec![step.intent.step.clone()]);
             redactor.register_val(&kept.args);
             // One `undo:` answers for all that its Instance did.

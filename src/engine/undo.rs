@@ -22,7 +22,7 @@ use crate::run::record::StepId;
 use crate::source::hex::{hex, sha256};
 
 use super::apply::KEPT_CONTENT;
-use super::fault::{self, Place};
+use super::fault::{self, MOMENT, Place};
 
 /// How long a host that is lost is waited for, since half of a transaction must not stay.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -125,7 +125,8 @@ impl Reach {
             return Err(why.clone());
         }
         fault::at(Place::BeforeUndo);
-        let mut applied = fault::during(Place::DuringUndo, target.apply(effect)).await;
+        let mut applied =
+            fault::during(Place::DuringUndo, tokio::time::sleep(MOMENT), target.apply(effect)).await;
         if is_lost(&applied) {
             applied = match wait_for(target).await {
                 Ok(()) => target.apply(effect).await,

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::*;
 
-const ROLES: [(&str, &str); 2] = [
+const ROLES: [(&str, &str); 3] = [
+    ("blast_radius", "- ansible.builtin.assert:\n    that: fresh_backup_proof is defined\n"),
     ("fresh_backup", "- ansible.builtin.command: ./backup-local.sh\n  one_way: ok\n"),
     ("recreate_and_verify", "- ansible.builtin.uri:\n    url: http://127.0.0.1:8080/healthz\n"),
 ];

@@ -134,7 +134,7 @@ impl Rehearsing {
         let ended = ended(case.fault, &ran)?;
         match case.forward {
             true => self.forward(place, &name, &run.id, ended, baseline).await?,
-            false => return self.back(place, &name, &run, &seal, ended, baseline).await,
+            false => return self.back(place, &name, case, &run, &seal, ended, baseline).await,
         }
         Ok(ended.into())
     }
@@ -181,25 +181,36 @@ impl Rehearsing {
     }
 
     /// `rollback` leads to the first state, or refuses after a one-way Step and says why.
+    #[allow(clippy::too_many_arguments)]
     async fn back(
         &self,
         place: &Place,
         name: &dyn Fn(&str) -> String,
+        case: &Case,
         run: &Stored,
         seal: &Seal,
         ended: &str,
         baseline: &Baseline,
     ) -> Result<String, String> {
         let first = managed::first_state(&run.history, seal)?;
-        let one_way = way_back(&run.history, seal);
+        let chosen = choose(seal, &run.history, &Back::default());
+        let may_have_begun = chosen.iter().flatten().find_map(|chosen| chosen.if_begun());
+        let one_way = match (&chosen, may_have_begun) {
+            (Err(why), _) => Some(&why.message),
+            (Ok(_), Some(why)) if case.place == "after-effect" => Some(&why.message),
+            (Ok(_), _) => None,
+        };
         let program = &self.wanted.program;
         let back =
             program.start(&name("rollback"), place, Doing::Rollback(&run.id), None, baseline.limit).await?;
-        if let Err(why) = one_way {
-            return match !back.is_fine() && back.why().contains("can't be taken back") {
-                true => Ok(format!("{ended}, rollback refuses: {}", why.lines().next().unwrap_or_default())),
-                false => Err(format!("rollback must refuse ({why}): {}", back.why())),
-            };
+        let refuses = !back.is_fine() && back.why().contains("can't be taken back");
+        match (one_way, may_have_begun) {
+            (Some(why), _) if !refuses => {
+                return Err(format!("rollback must refuse ({why}): {}", back.why()));
+            }
+            (Some(why), _) => return Ok(refused(ended, why)),
+            (None, Some(why)) if refuses => return Ok(refused(ended, &why.message)),
+            (None, _) => {}
         }
         if !back.is_fine() {
             return Err(format!("rollback fails: {}", back.why()));
@@ -305,6 +316,10 @@ impl Rehearsing {
         }
         Ok(seal)
     }
+}
+
+fn refused(ended: &str, why: &str) -> String {
+    format!("{ended}, rollback refuses: {}", why.lines().next().unwrap_or_default())
 }
 
 /// How a run ended by itself: `killed`, `fine` or `failed`.

@@ -84,6 +84,14 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether its host notes what becomes of it
+    /// ([`Target::apply_as`](super::Target::apply_as)): it does it by itself.
+    pub fn is_noted(&self) -> bool {
+        !matches!(self, Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. })
+    }
+}
+
 /// What a stateful effect wants to find; anything else fails without touching it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {

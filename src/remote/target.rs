@@ -128,9 +128,9 @@ impl Target {
     /// [`RemoteError`]; the lock is lost, or an effect of this id was applied under it before
     /// (both: a conflict, and nothing was done).
     pub async fn apply_as(&self, effect: &Effect, id: &EffectId) -> Result<Output, RemoteError> {
-        match effect {
-            Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. } => self.apply(effect).await,
-            other => self.0.apply_as(other, id).await,
+        match effect.is_noted() {
+            true => self.0.apply_as(effect, id).await,
+            false => self.apply(effect).await,
         }
     }
 

@@ -139,6 +139,9 @@ pub struct Intent {
     pub task: String,
     pub label: String,
     pub nature: Nature,
+    /// Its host notes what becomes of it.
+    #[serde(default)]
+    pub noted: bool,
     /// The content that it replaces or removes stays beside the file, since it is too large for `kept`.
     #[serde(default)]
     pub beside: bool,

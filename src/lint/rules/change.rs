@@ -36,6 +36,11 @@ pub fn credential_change(visit: &Visit) -> Option<String> {
     }
 }
 
+/// What a task's play says of what it changes: `high` can lock everybody out.
+pub fn blast_radius(visit: &Visit) -> Option<&str> {
+    visit.play.as_ref()?.vars.get("blast_radius").and_then(Val::as_str)
+}
+
 /// The credential that a `dotenv` task writes. A key that only the run can tell is taken for one:
 /// that is what the module is for.
 pub fn env_keys(visit: &Visit) -> Option<String> {

@@ -1,9 +1,9 @@
 //! `rotation-without-backup`.
 
 use crate::lint::{Found, Project, Rule, Visit};
-use crate::source::{Severity, Val};
+use crate::source::Severity;
 
-use super::change::credential_change;
+use super::change::{blast_radius, credential_change};
 
 pub static RULE: Rule = Rule {
     name: "rotation-without-backup",
@@ -52,7 +52,7 @@ const GOOD: &str = "\
 fn check(project: &Project, found: &mut Found) {
     for playbook in &project.playbooks {
         for visit in playbook.tasks.iter().take_while(|visit| !is_backup(visit)) {
-            if has_low_blast_radius(visit) {
+            if blast_radius(visit) == Some("low") {
                 continue;
             }
             if let Some(change) = credential_change(visit) {
@@ -72,11 +72,6 @@ fn check(project: &Project, found: &mut Found) {
             }
         }
     }
-}
-
-fn has_low_blast_radius(visit: &Visit) -> bool {
-    let declared = visit.play.as_ref().and_then(|play| play.vars.get("blast_radius"));
-    declared.and_then(Val::as_str) == Some("low")
 }
 
 fn is_backup(visit: &Visit) -> bool {
