@@ -113,3 +113,24 @@ fn check_mode_needs_no_confirmation_and_tells_what_cant_be_taken_back() {
         .says("can't be taken back: [box] run touch (Tell somebody): what a command did")
         .lacks("written");
 }
+
+#[test]
+fn a_playbook_that_only_looks_needs_no_confirmation_and_cannot_change_anything() {
+    let looks = TASKS.replace("  gather_facts: false\n", "  gather_facts: false\n  check_mode: true\n");
+    prod(&looks)
+        .run()
+        .success()
+        .recap("ok=3 changed=2")
+        .holds("looked", "")
+        .lacks("depends")
+        .lacks("written")
+        .lacks("told");
+    // What it doesn't say of itself isn't believed.
+    prod(&looks.replace("      changed_when: false\n", ""))
+        .run()
+        .code(2)
+        .says("`run touch` would change something, and its playbook only looks")
+        .lacks("looked");
+    // One play that may change something is enough.
+    prod(&[looks.as_str(), TASKS.trim_start()].concat()).run().code(1).says("say why it is run").lacks("looked");
+}

@@ -232,8 +232,8 @@ impl Playbook {
             return Ok(0);
         }
         let answers = Answers::default();
-        // Who goes on with a run confirmed it when it began.
-        let begins = !session.options.check && self.going_on.is_none();
+        // Who goes on with a run confirmed it when it began; to look needs no confirmation.
+        let begins = !session.options.check && !session.options.only_looks && self.going_on.is_none();
         if begins {
             rehearsed::demand(&cwd, &session, &self.flags, &self.name())?;
         }

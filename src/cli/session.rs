@@ -55,7 +55,7 @@ impl Session {
     pub fn open(
         common: &Common,
         hosts: &HostOptions,
-        options: Options,
+        mut options: Options,
         outputs: &Outputs,
         load: impl FnOnce(&Loader, &mut Diagnostics) -> Vec<(PathBuf, Playbook)>,
     ) -> Result<Session, Diagnostics> {
@@ -93,6 +93,7 @@ impl Session {
             return Err(Diagnostics(vec![Diagnostic::global("limit", why.to_string())]));
         }
         let identities = opened.identities();
+        options.only_looks = playbooks.iter().all(|(_, playbook)| playbook.only_looks());
         Ok(Session { secrets, options, variables, playbooks, templar, loader, vault, opened, identities })
     }
 

@@ -40,6 +40,8 @@ pub struct Applier<'a> {
     /// Decides about an effect that was cut and can't be observed.
     pub console: &'a dyn Console,
     pub locks: &'a Locks,
+    /// Whether a change of the host is refused: its playbook says that it only looks.
+    pub only_looks: bool,
     /// Hears in check mode of each Step that would be applied.
     pub foreseen: &'a (dyn Fn(&Step) + Sync),
 }
@@ -152,6 +154,9 @@ impl Applier<'_> {
         if self.check {
             target.assume(&step.effect);
             return Ok(Output::default());
+        }
+        if self.only_looks && step.at == Where::Host && !matches!(step.kind, StepKind::Passing) {
+            return Err(changes_what_is_looked_at(&step));
         }
         let log = self.log.as_ref();
         if matches!(step.kind, StepKind::Passing) || (!self.keep_undo && log.is_none()) {
@@ -306,6 +311,14 @@ impl Applier<'_> {
             Failure::new(format!("applied, but not so afterwards: {}: {why}", postcondition.label))
         })
     }
+}
+
+fn changes_what_is_looked_at(step: &Step) -> Failure {
+    Failure::new(format!(
+        "`{}` would change something, and its playbook only looks (`check_mode: true` on each play), so nobody confirmed it",
+        step.label
+    ))
+    .help("`changed_when: false` says that it changes nothing; a playbook that changes something has no such plays")
 }
 
 fn could_not(step: &Step, why: RemoteError) -> Failure {

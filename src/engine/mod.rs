@@ -60,6 +60,8 @@ pub struct Options {
     pub check: bool,
     /// Check mode that does nothing at all: what would really run there is unknown.
     pub preview: bool,
+    /// All plays have `check_mode: true`; a task that would change a host nevertheless is refused.
+    pub only_looks: bool,
     pub diff: bool,
     /// Every task is as if it said `no_log`.
     pub no_log: bool,

@@ -112,6 +112,7 @@ impl Instance<'_> {
             log,
             console: &*engine.console,
             locks: &engine.locks,
+            only_looks: engine.options.only_looks && name != "localhost" && !self.task.changes_nothing(),
             foreseen: &foreseen,
         };
         let (done, result) = applier.apply(plan).await;
