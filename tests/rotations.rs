@@ -11,6 +11,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use leak::sandbox::Sandbox;
 use operator::{Operator, Vps, http};
@@ -251,12 +252,14 @@ fn backup_key(it: &mut Operator) {
     it.run(&format!("rollback {first}")).code(0);
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
-    it.run(&rotate).code(0);
+    it.run(&format!("{rotate} -e seqn_backup_key_grace=2592000")).code(0);
     let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key.age";
-    it.run(finish).code(2).says("is not the new key");
+    it.run(finish).code(2).says("stays for another");
+    let finish = format!("{finish} -e grace_over=true");
+    it.run(&finish).code(2).says("is not the new key");
     let finish = format!("{finish} -e seqn_age_identity_file={identity}");
     it.run(&finish).code(2).says("the old key must be kept until");
-    // Their retention is over, all but that of the last rotation's own.
+    // Their retention is over, all but that of the last rotation's own, and nobody pruned them.
     let mut archives: Vec<PathBuf> = fs::read_dir(it.raised("offsite_dir"))
         .expect("archives")
         .flatten()
@@ -264,8 +267,12 @@ fn backup_key(it: &mut Operator) {
         .collect();
     archives.sort();
     archives.truncate(archives.len() - 2);
-    archives.iter().for_each(|archive| fs::remove_file(archive).expect("an archive"));
-    it.run(&finish).code(0).says("may be destroyed");
+    let long_ago = SystemTime::now() - Duration::from_secs(40 * 86400);
+    for archive in &archives {
+        let archive = fs::File::options().write(true).open(archive).expect("an archive");
+        archive.set_modified(long_ago).expect("a time");
+    }
+    it.run(&finish).code(0).says("were not pruned");
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), new);
     // Neither begins anew what is done.
     assert_eq!(it.run(&rotate).code(0).changed(), ["fresh_backup : Run backup-offsite.sh"]);
