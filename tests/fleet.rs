@@ -78,6 +78,7 @@ fn canaries_come_first() {
 
     a_canary_that_falls_ill_stops_it(&fleet, &mut it, &mut hosts, &rotate);
     all_are_rotated_in_batches(&mut it, &mut hosts, &rotate);
+    what_hosts_may_share_is_rotated_on_one(&fleet, &mut it);
 
     let told: Vec<&String> = it.secrets.iter().chain(hosts.iter().flat_map(|host| &host.secrets)).collect();
     assert!(told.iter().all(|secret| !it.said.contains(secret.as_str())), "a credential was told");
@@ -134,6 +135,13 @@ fn all_are_rotated_in_batches(it: &mut Operator, others: &mut [Vps], rotate: &st
     new.sort();
     new.dedup();
     assert_eq!(new.len(), SIZE, "two hosts have the same secret");
+}
+
+fn what_hosts_may_share_is_rotated_on_one(fleet: &Fleet, it: &mut Operator) {
+    let inventory = fleet.dir().join("inventory").display().to_string();
+    let line = format!("rotate-oidc-client-secret.yml -i {inventory} -e seqn_hosts_are_separate=false");
+    it.run(&line).code(2).says("Name one with --limit");
+    it.run(&format!("{line} --limit vps2 --check")).code(0);
 }
 
 /// The hosts that were rotated in each batch. All but those of the last were watched before the next.

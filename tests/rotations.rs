@@ -11,6 +11,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use leak::sandbox::Sandbox;
 use operator::{Operator, Vps, http};
@@ -39,6 +40,7 @@ fn every_rotation(vps: &Sandbox) {
     webhook_secrets(&mut it);
     backup_key(&mut it);
     looking_only(&mut it);
+    previews(&mut it);
     for secret in &it.secrets {
         assert!(!it.said.contains(secret.as_str()), "a credential was told: {secret}");
     }
@@ -89,6 +91,10 @@ fn session_secret(it: &mut Operator) {
     let silent = it.run(r#"rotate-session-secret.yml -i staging -e {"seqn_announce_command":[]}"#);
     silent.code(2).says("Nobody would be told");
     assert_eq!(it.env(".env", "SESSION_SECRET"), old);
+    let said = it.run(
+        r#"rotate-session-secret.yml -i staging --check -v -e outside_window=leaked -e announced=status-page -e {"seqn_maintenance_windows":[],"seqn_announce_command":[]}"#,
+    );
+    said.code(0).says("outside of every window: leaked").says("status-page");
 
     let check = it.run(&format!("rotate-session-secret.yml -i staging --check {given}")).code(0);
     assert!(
@@ -204,6 +210,16 @@ fn project_secret(it: &mut Operator) {
     it.run("resume last").code(0);
     let kept = it.env(store, "SEQN_SECRET_KEY");
     assert_eq!((it.status(&application, &kept), it.status(&application, &once_more)), (200, 401));
+
+    // Revoked by somebody: only a further one helps, and nobody can be asked whether the present one works.
+    let revoke = format!("{}/projects/{}/secret/rotate", it.raised("console_url"), it.raised("project"));
+    let bearer = format!("Bearer {}", it.raised("console_token"));
+    assert_eq!(http("POST", &revoke, &[("Authorization", &bearer)], "").status, 200);
+    it.run(rotate).code(2).says("-e present_is_dead='why'");
+    it.run(&format!("{rotate} -e present_is_dead=revoked")).code(0);
+    let new = it.env(store, "SEQN_SECRET_KEY");
+    assert_eq!(it.status(&application, &new), 200);
+    assert!(newest_note(&it.project).contains("the present key is dead: revoked"));
 }
 
 fn webhook_secrets(it: &mut Operator) {
@@ -211,6 +227,7 @@ fn webhook_secrets(it: &mut Operator) {
     let old = it.env(store, "SEQN_WEBHOOK_SECRET");
     let received = format!("{}/received", it.raised("shop_webhooks_url"));
     it.run("rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks -vvv --diff").code(0);
+    let made = step_of(&it.project, "/secret/rotate");
     let new = it.env(store, "SEQN_WEBHOOK_SECRET_PENDING");
     assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET"), old, "the old slot stays until the end");
     let seen = http("GET", &received, &[], "").json();
@@ -224,6 +241,24 @@ fn webhook_secrets(it: &mut Operator) {
     assert_eq!(it.env(store, "SEQN_WEBHOOK_SECRET_PENDING"), "");
     let seen = http("GET", &received, &[], "").json();
     assert_eq!((&seen["slots"], &seen["last"]["slot"]), (&json!(["current"]), &json!("current")));
+
+    // Given up with a placeholder in the second slot: it is free.
+    let rotate = "rotate-webhook-secret.yml -i staging -e receiver=shop-webhooks";
+    it.run_until(rotate, &format!("{made}:after-intent:kill")).code(-1);
+    it.run("runs abandon last --reason gone").code(0);
+    assert_ne!(it.env(store, "SEQN_WEBHOOK_SECRET_PENDING"), "");
+    // Given up when the console has made a secret that nobody kept: only a further one helps.
+    it.run_until(rotate, &format!("{made}:after-effect:kill")).code(-1);
+    it.run("runs abandon last --reason gone").code(0);
+    it.run(rotate).code(2).says("-e present_is_dead='why'");
+    it.run(&format!("{rotate} -e present_is_dead=lost")).code(0);
+    assert!(newest_note(&it.project).contains("the present secret is dead: lost"));
+    // A new secret in the second slot that no run recorded is no dead end either.
+    fs::remove_file(it.file(".rotated-webhook_secret.shop-webhooks.json")).expect("the record");
+    it.run(finish).code(0).says("has no rotation that came to its end");
+    it.run(rotate).code(2).says("is taken").says("-e present_is_dead='why'");
+    it.run(&format!("{rotate} -e present_is_dead=lost")).code(0);
+    it.run(&format!("{finish} -e confirm=webhook_secret.shop-webhooks")).code(0);
 
     // One slot: no rotation without a window.
     let single = "rotate-webhook-secret.yml -i staging -e receiver=legacy-webhooks";
@@ -251,12 +286,14 @@ fn backup_key(it: &mut Operator) {
     it.run(&format!("rollback {first}")).code(0);
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
-    it.run(&rotate).code(0);
+    it.run(&format!("{rotate} -e seqn_backup_key_grace=2592000")).code(0);
     let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key.age";
-    it.run(finish).code(2).says("is not the new key");
+    it.run(finish).code(2).says("stays for another");
+    let finish = format!("{finish} -e grace_over=true");
+    it.run(&finish).code(2).says("is not the new key");
     let finish = format!("{finish} -e seqn_age_identity_file={identity}");
     it.run(&finish).code(2).says("the old key must be kept until");
-    // Their retention is over, all but that of the last rotation's own.
+    // Their retention is over, all but that of the last rotation's own, and nobody pruned them.
     let mut archives: Vec<PathBuf> = fs::read_dir(it.raised("offsite_dir"))
         .expect("archives")
         .flatten()
@@ -264,8 +301,12 @@ fn backup_key(it: &mut Operator) {
         .collect();
     archives.sort();
     archives.truncate(archives.len() - 2);
-    archives.iter().for_each(|archive| fs::remove_file(archive).expect("an archive"));
-    it.run(&finish).code(0).says("may be destroyed");
+    let long_ago = SystemTime::now() - Duration::from_secs(40 * 86400);
+    for archive in &archives {
+        let archive = fs::File::options().write(true).open(archive).expect("an archive");
+        archive.set_modified(long_ago).expect("a time");
+    }
+    it.run(&finish).code(0).says("were not pruned");
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), new);
     // Neither begins anew what is done.
     assert_eq!(it.run(&rotate).code(0).changed(), ["fresh_backup : Run backup-offsite.sh"]);
@@ -300,12 +341,43 @@ fn looking_only(it: &mut Operator) {
     assert_ne!(fingerprints("session_secret"), fingerprints("oidc_client_secret"));
     it.run("preflight.yml -i staging").code(0);
 
+    // What can't be looked at doesn't keep the rest from being told.
+    let blind = "-e seqn_console_token= -e seqn_min_free_kib=99999999999";
+    let said = it.run(&format!("audit-credentials.yml -i staging {blind}")).code(2);
+    said.says("WRONG secret key (sk_live_) of shop")
+        .says("WRONG services and disk")
+        .says("ok    session_secret");
+    let said = it.run(&format!("preflight.yml -i staging {blind}")).code(2);
+    said.says("Not ready").says("The disk has room").says("The console takes the operator's token");
+
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(it.file(".env"), open).expect("a mode");
     it.run(&audit).code(2).says("others can read or write");
     it.run("preflight.yml -i staging").code(2).says("Nobody but its owner can read .env");
     let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(it.file(".env"), closed).expect("a mode");
+}
+
+/// On a protected inventory each rotation is foreseen, with what can't be taken back of it.
+fn previews(it: &mut Operator) {
+    let (staging, guarded) = (it.project.join("inventory/staging"), it.project.join("inventory/guarded"));
+    fs::rename(&staging, &guarded).expect("an inventory");
+    fs::write(guarded.join("host_vars/vps/zzz.yml"), "seqn_protected: true\n").expect("a file");
+    let key = it.machine.join("new-identity.txt").display().to_string();
+    for (rotation, told) in [
+        ("rotate-db-password.yml -e database=all -e stop_writes=true", "Stop write traffic"),
+        ("rotate-session-secret.yml", "Replace SESSION_SECRET"),
+        ("rotate-oidc-client-secret.yml", "OIDC_CLIENT_SECRET"),
+        ("rotate-authentik-api-token.yml", "AUTHENTIK_API_TOKEN"),
+        (&format!("rotate-backup-key.yml -e new_key={key}"), "on guarded (protected)"),
+        ("rotate-project-secret.yml -e project=shop", "The old key died when the console made the new one"),
+        ("rotate-webhook-secret.yml -e receiver=legacy-webhooks", "Events are signed with the new secret"),
+    ] {
+        let ended = it.run(&format!("{rotation} -i guarded --reason drill")).code(1);
+        ended.says(told).says("there is nobody to ask");
+    }
+    fs::remove_file(guarded.join("host_vars/vps/zzz.yml")).expect("the file");
+    fs::rename(&guarded, &staging).expect("an inventory");
 }
 
 /// The run of a playbook that many finished runs ago.

@@ -246,6 +246,12 @@ fn a_project_key_goes_into_a_command_and_an_encrypted_file_in_git() {
     git(&["add", "."]);
     git(&["commit", "-qm", "The keys"]);
 
+    if let Some((strike, mend)) = it.vps.fault("denied", "strike").zip(it.vps.fault("denied", "mend")) {
+        shell(strike);
+        it.refused(rotate, "The login user can't write");
+        shell(mend);
+    }
+
     it.run(&format!("{rotate} --check"), 0);
     assert_eq!(git(&["log", "--format=%s"]), "The keys\n");
     let said = it.run(&format!("{rotate} -vvv --diff"), 0);
@@ -257,4 +263,46 @@ fn a_project_key_goes_into_a_command_and_an_encrypted_file_in_git() {
     assert_eq!(kept, format!("# of the jobs\nshop_key: \"{new}\"\nother: \"stays\"\n"));
     assert_eq!(git(&["log", "--format=%s"]), "Update shop_key in keys.yml\nThe keys\n");
     assert_eq!(git(&["status", "--porcelain"]), "");
+}
+
+fn shell(line: &str) {
+    assert!(Command::new("sh").args(["-c", line]).status().expect("a shell").success(), "{line}");
+}
+
+/// Both keep it where nobody else can read it, and none is recreated by a playbook.
+const COMMANDS: &str = "\
+seqn_projects:
+  shop:
+    project: '{{ seqn_project }}'
+    max_age_days: 90
+    consumers:
+      - name: jobs
+        store: command
+        command: [sh, -c, 'umask 077; cat >{{ seqn_project_dir }}/jobs-key']
+        services: []
+        probe: ['true']
+seqn_webhooks:
+  legacy-webhooks:
+    endpoint: '{{ seqn_legacy_webhook_endpoint }}'
+    name: legacy-webhooks
+    store: command
+    command: [sh, -c, 'umask 077; cat >{{ seqn_project_dir }}/consumers/legacy-webhooks/webhook-secret']
+    services: [legacy-webhooks]
+    max_age_days: 180
+";
+
+#[test]
+fn what_only_a_command_can_write_is_rotated_and_of_no_services_none_is_recreated() {
+    let Some(it) = Operator::new() else { return };
+    it.vars(COMMANDS);
+    let rotate = "rotate-project-secret.yml -i staging -e project=shop";
+    it.run(&format!("{rotate} --check"), 0);
+    let said = it.run(rotate, 0);
+    let restart = said.split("Restart the backend consumers] ").nth(1).expect("the task");
+    assert!(restart.lines().nth(1) == Some("skipping: [vps]"), "{said}");
+    let key = fs::read_to_string(Path::new(it.vps.raised("project_dir")).join("jobs-key")).expect("a key");
+    assert!(key.starts_with("sk_live_"));
+    it.run("rotate-webhook-secret.yml -i staging -e receiver=legacy-webhooks", 0);
+    // Of backups there are none yet; all else is well.
+    it.refused("audit-credentials.yml -i staging", "1 of 11 are not well: backup key (age)");
 }

@@ -99,7 +99,8 @@ after=$(state)
 
 step "A rotation whose proof fails: everything comes back"
 run rotate-db-password.yml -i staging -e database=silver \
-    -e '{"seqn_health_checks": [{"name": "a service that is not there", "url": "http://127.0.0.1:1/", "status": 200}]}' &&
+    -e '{"seqn_health_checks": [{"name": "what is gone afterwards", "status": 200,
+        "url": "{{ \"http://127.0.0.1:1/\" if db_altered is defined else seqn_api_url ~ \"/healthz\" }}"}]}' &&
     fail "a rotation whose health check fails succeeded"
 [ "$(state)" = "$after" ] || fail ".env was not restored"
 grep -q 'Everything was undone' "$logs/last" || fail "the operator was not told that everything was undone"
