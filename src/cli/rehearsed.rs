@@ -81,14 +81,16 @@ pub struct Asked {
     session: Session,
     strikes: Strikes,
     endpoints: Vec<Endpoint>,
+    searched: Vec<(String, String)>,
 }
 
 impl Asked {
     /// # Errors
-    /// `seqn_faults` or `seqn_probe_endpoints` isn't what it must be.
+    /// `seqn_faults`, `seqn_probe_endpoints` or `seqn_leak_search` isn't what it must be.
     pub fn of(inventory: Vec<String>, session: Session, outputs: &Outputs) -> Result<Asked, Diagnostics> {
         let (strikes, endpoints) = (strikes(&session)?, endpoints(&session, outputs)?);
-        Ok(Asked { inventory, session, strikes, endpoints })
+        let searched = searched(&session)?;
+        Ok(Asked { inventory, session, strikes, endpoints, searched })
     }
 
     /// The place of that number in a rehearsal.
@@ -101,15 +103,19 @@ impl Asked {
         number: usize,
         outputs: &Outputs,
     ) -> Result<Place, Diagnostics> {
+        let hosts = self.session.hosts();
+        let playbooks: Vec<_> = self.session.playbooks.iter().map(|(file, _)| file.clone()).collect();
         let reach = reached(&self.endpoints, self.session, outputs).await?;
-        let endpoints = Endpoints::connect(&self.endpoints, &reach).await.map_err(|why| {
+        let endpoints = Endpoints::connect(&self.endpoints, &playbooks, &reach).await.map_err(|why| {
             let error = Error::refused(format!("the endpoints can't be asked: {why}"));
             setup::problem("rehearse", &error.help("seqn_probe_endpoints: see docs/rehearse.md"))
         })?;
         Ok(Place {
             inventory: self.inventory,
+            hosts,
             runs: wanted.folder.join(format!("runs-{number}")),
             strikes: self.strikes,
+            searched: self.searched,
             project: format!("rehearsal-{}-{number}", wanted.rehearsal.id),
             reach,
             endpoints,
@@ -137,6 +143,20 @@ fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, Diag
                 all.push(endpoint);
             }
         }
+    }
+    Ok(all)
+}
+
+/// `seqn_leak_search`: shell commands of hosts, whose output must hold no secret.
+///
+/// # Errors
+/// It isn't what it must be.
+fn searched(session: &Session) -> Result<Vec<(String, String)>, Diagnostics> {
+    const NAME: &str = "seqn_leak_search";
+    let mut all = Vec::new();
+    for (host, value) in session.by_host(NAME).map_err(|why| unusable(NAME, &why))? {
+        let Some(list) = value.as_list() else { return Err(unusable(NAME, "it isn't a list")) };
+        all.extend(list.iter().map(|command| (host.clone(), command.key_text())));
     }
     Ok(all)
 }

@@ -140,6 +140,14 @@ impl Session {
     /// # Errors
     /// It can't be rendered.
     pub fn variable(&self, name: &str) -> Result<Vec<Val>, String> {
+        Ok(self.by_host(name)?.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// The same, each with its host.
+    ///
+    /// # Errors
+    /// It can't be rendered.
+    pub fn by_host(&self, name: &str) -> Result<Vec<(String, Val)>, String> {
         let layers = Layers::new();
         let mut found = Vec::new();
         for host in self.hosts() {
@@ -153,7 +161,8 @@ impl Session {
                 hooks: &NoHooks,
                 impure: None,
             };
-            found.push(self.templar.render(value, &cx).map_err(|e| e.to_string())?);
+            let value = self.templar.render(value, &cx).map_err(|e| e.to_string())?;
+            found.push((host, value));
         }
         Ok(found)
     }

@@ -16,6 +16,10 @@ impl Rehearsing {
         }
         let outcome = self.newest_first(&memory.ran, told).await;
         let is_back = matches!(&outcome, Outcome::Seen { findings, .. } if findings.is_empty());
+        if self.wanted.stages.contains(&StageName::Leaks) {
+            // Who restores the place may take its logs away.
+            memory.searched.commands(self.place(), "after the runs", &self.redactor).await;
+        }
         memory.returned = is_back && memory.ran.iter().all(|ran| ran.one_way.is_none());
         if !memory.returned && self.wanted.restore.is_some() {
             let runs: Vec<&str> = memory.ran.iter().map(|ran| ran.id.as_str()).collect();

@@ -27,9 +27,13 @@ const LONGEST_SHELL: Duration = Duration::from_secs(900);
 pub struct Place {
     /// As given to `-i`.
     pub inventory: Vec<String>,
+    /// Hosts of the playbook.
+    pub hosts: Vec<String>,
     pub runs: PathBuf,
     /// Faults that it does by itself.
     pub strikes: Strikes,
+    /// Shell commands, each with its host: what they print is searched for secrets.
+    pub searched: Vec<(String, String)>,
     /// What locks on hosts are named after.
     pub project: String,
     /// How the hosts of the playbook are reached, and those that endpoints are asked from.

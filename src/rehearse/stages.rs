@@ -35,6 +35,8 @@ pub struct Memory {
     pub idempotent: bool,
     /// The place is in its first state again, as far as that can be seen.
     pub returned: bool,
+    /// What hosts kept of the runs, before anything was restored.
+    pub searched: Searched,
 }
 
 impl Memory {
@@ -83,7 +85,7 @@ impl Rehearsing {
             StageName::Rollback => self.rollback(memory, told).await,
             StageName::Outage => self.outage(told).await,
             StageName::Faults => self.faults(memory, told).await,
-            StageName::Leaks => self.leaks(told).await,
+            StageName::Leaks => self.leaks(memory, told).await,
         }
     }
 
@@ -202,14 +204,15 @@ impl Rehearsing {
         seen(format!("{well} of {done} led to a place that is well ({in_all} cases in all)"), findings)
     }
 
-    async fn leaks(&self, told: &Rehearsal) -> Outcome {
-        let mut searched = Searched::default();
+    async fn leaks(&self, memory: &mut Memory, told: &Rehearsal) -> Outcome {
+        let mut searched = std::mem::take(&mut memory.searched);
         searched.folder(&self.wanted.folder, &self.redactor);
         let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         for place in self.used() {
             for (name, connection) in &hosts {
                 searched.host(name, connection, &place.project, &self.redactor).await;
             }
+            searched.commands(place, "at the end", &self.redactor).await;
         }
         // What is about to be written of this rehearsal passes the Redactor, and is looked at all the same.
         match told.redacted(&self.redactor) {
