@@ -19,7 +19,7 @@ use super::program::{Doing, Ended, LONGEST, Place};
 use super::progress::Cases;
 
 /// A quick rehearsal begins no case that would end later. From its beginning.
-const QUICK: Duration = Duration::from_secs(60);
+pub const QUICK: Duration = Duration::from_secs(60);
 
 /// What cases are measured by: the run that met no fault.
 pub struct Baseline {

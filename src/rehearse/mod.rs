@@ -180,7 +180,7 @@ pub async fn rehearse(
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
-        rehearsing.progress.begin(stage, &memory);
+        rehearsing.progress.begin(stage, rehearsing.expected(stage, &memory));
         let outcome = rehearsing.stage(stage, &mut memory, &mut told).await;
         let (verdict, summary, findings) = match outcome {
             Outcome::Seen { summary, findings } if findings.is_empty() => {

@@ -7,7 +7,6 @@ use crate::report::rehearsal::{Stage, Verdict};
 use crate::report::{Paint, Screen};
 
 use super::StageName;
-use super::stages::Memory;
 
 /// Under which the screen knows what is going on.
 const LINE: &str = "rehearsal";
@@ -23,11 +22,10 @@ impl Progress {
         Progress { screen, stages, begun: Mutex::new(0) }
     }
 
-    pub fn begin(&self, stage: StageName, memory: &Memory) {
+    pub fn begin(&self, stage: StageName, left: Option<Duration>) {
         let mut begun = self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *begun += 1;
-        let left = memory.expected(stage).map(|left| format!(", {} left", about(left))).unwrap_or_default();
-        self.screen.running(LINE, &format!("{} ({} of {}{left})", stage.name(), begun, self.stages));
+        self.screen.running(LINE, &going_on(stage, *begun, self.stages, left));
     }
 
     pub fn end(&self, stage: &Stage) {
@@ -48,6 +46,12 @@ impl Progress {
         self.screen.line(paint(verdict), &row);
         self.screen.running(LINE, &format!("faults ({done} of {}, {} left)", cases.all, about(left)));
     }
+}
+
+/// `again (5 of 9, about 12 min left)`
+fn going_on(stage: StageName, begun: usize, of: usize, left: Option<Duration>) -> String {
+    let left = left.filter(|left| !left.is_zero()).map(|left| format!(", {} left", about(left)));
+    format!("{} ({begun} of {of}{})", stage.name(), left.unwrap_or_default())
 }
 
 fn paint(verdict: Verdict) -> Paint {
@@ -106,5 +110,9 @@ mod tests {
         assert_eq!(about(Duration::from_millis(3)), "about 1 s");
         assert_eq!(about(Duration::from_secs(99)), "about 99 s");
         assert_eq!(about(Duration::from_secs(3590)), "about 60 min");
+        let left = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(going_on(StageName::Again, 5, 9, left(3300)), "again (5 of 9, about 55 min left)");
+        assert_eq!(going_on(StageName::Leaks, 9, 9, left(0)), "leaks (9 of 9)");
+        assert_eq!(going_on(StageName::Check, 2, 9, None), "check (2 of 9)");
     }
 }
