@@ -1,6 +1,7 @@
 //! What an inventory says about rehearsals: that its hosts may break, what is asked while they do, and
 //! that a playbook must have been rehearsed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,13 +61,17 @@ pub fn may_break(session: &Session, inventory: &str) -> Result<(), Error> {
     }
 }
 
-/// A variable that is one text.
+/// A variable that is one text, the same for each host that has it.
 ///
 /// # Errors
-/// It can't be rendered.
+/// It can't be rendered, or hosts differ.
 pub fn one(session: &Session, name: &str) -> Result<Option<String>, Diagnostics> {
     let values = session.variable(name).map_err(|why| unusable(name, &why))?;
-    Ok(values.first().map(Val::key_text).filter(|text| !text.is_empty()))
+    let texts: BTreeSet<String> = values.iter().map(Val::key_text).filter(|text| !text.is_empty()).collect();
+    match texts.len() {
+        0 | 1 => Ok(texts.into_iter().next()),
+        _ => Err(unusable(name, "hosts have different ones, and it is about the place as a whole")),
+    }
 }
 
 fn unusable(name: &str, why: &str) -> Diagnostics {

@@ -23,7 +23,7 @@ impl Rehearsing {
         memory.returned = is_back && memory.ran.iter().all(|ran| ran.one_way.is_none());
         if !memory.returned && self.wanted.restore.is_some() {
             let runs: Vec<&str> = memory.ran.iter().map(|ran| ran.id.as_str()).collect();
-            match self.restore(self.place(), &runs).await {
+            match self.restore(self.place(), &runs, memory.predicted.as_deref()).await {
                 Ok(()) => memory.returned = true,
                 Err(why) => return wrong("the place could not be restored", why),
             }

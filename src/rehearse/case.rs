@@ -223,7 +223,7 @@ impl Rehearsing {
     ) -> Result<(), String> {
         if self.wanted.restore.is_some() {
             let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
-            return self.restore(place, &runs).await;
+            return self.restore(place, &runs, baseline.predicted.as_deref()).await;
         }
         for run in runs.iter().rev() {
             let run = place.store().load(run).map_err(|e| e.message)?;
@@ -265,8 +265,14 @@ impl Rehearsing {
         }
     }
 
-    /// The place's own command brings it back; what runs left on it counts no more.
-    pub(super) async fn restore(&self, place: &Place, runs: &[&str]) -> Result<(), String> {
+    /// The place's own command brings it back; what runs left on it counts no more. The first time the place
+    /// must look like it too: by what check mode predicts.
+    pub(super) async fn restore(
+        &self,
+        place: &Place,
+        runs: &[&str],
+        predicted: Option<&[Seen]>,
+    ) -> Result<(), String> {
         let Some(command) = &self.wanted.restore else { return Err("nobody said how".into()) };
         place.shell(command, &self.wanted.cwd).await?;
         let restored = runs.iter().map(ToString::to_string);
@@ -282,7 +288,16 @@ impl Rehearsing {
                 }
             }
         }
-        all_well(place.endpoints.not_well().await, "after it was restored")
+        let mut wrong = place.endpoints.not_well().await;
+        let is_first = || {
+            let mut looked = self.looked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            looked.insert(place.project.clone())
+        };
+        if is_first() {
+            let name = format!("restored-{}-check", place.project);
+            wrong.extend(self.predicts_as_before(&name, place, &[], predicted).await);
+        }
+        all_well(wrong, "the command that restores it does not lead to the first state")
     }
 
     /// The newest run on a place.

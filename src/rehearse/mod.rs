@@ -161,6 +161,8 @@ struct Rehearsing {
     hosts: Mutex<Vec<(String, Connection)>>,
     /// Runs that a place's own command took back.
     restored: Mutex<HashSet<String>>,
+    /// Places that were looked at after they were restored, by their projects.
+    looked: Mutex<HashSet<String>>,
 }
 
 /// Does all of it, and leaves its files in the folder.
@@ -176,7 +178,8 @@ pub async fn rehearse(
     let progress = Progress::new(screen, wanted.stages.len());
     let began = Instant::now();
     let hosts = Mutex::new(wanted.places.iter().flat_map(|place| place.reach.clone()).collect());
-    let rehearsing = Rehearsing { wanted, redactor, progress, began, hosts, restored: Mutex::default() };
+    let (restored, looked) = Default::default();
+    let rehearsing = Rehearsing { wanted, redactor, progress, began, hosts, restored, looked };
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
