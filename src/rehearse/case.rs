@@ -11,6 +11,7 @@ use crate::run::seal::Seal;
 use crate::run::store::Stored;
 
 use super::Rehearsing;
+use super::back::must_refuse;
 use super::fault::{Case, Fault, cases, scatter, shard};
 use super::leaks;
 use super::managed;
@@ -196,10 +197,8 @@ impl Rehearsing {
         let back =
             program.start(&name("rollback"), place, Doing::Rollback(&run.id), None, baseline.limit).await?;
         if let Err(why) = one_way {
-            return match !back.is_fine() && back.why().contains("can't be taken back") {
-                true => Ok(format!("{ended}, rollback refuses: {}", why.lines().next().unwrap_or_default())),
-                false => Err(format!("rollback must refuse ({why}): {}", back.why())),
-            };
+            let refuses = must_refuse(back.is_fine(), &back.why(), &why)?;
+            return Ok(format!("{ended}, {refuses}"));
         }
         if !back.is_fine() {
             return Err(format!("rollback fails: {}", back.why()));
