@@ -140,14 +140,16 @@ impl Rehearse {
         let folder = flags.store(&cwd).beside(FOLDER).join(&id);
         let stages = with_needed(&self.only, self.finish.is_some());
         let reason = format!("rehearsal {id}");
+        let paths = content::paths(&session.loader, &session.playbooks);
         let rehearsal = Rehearsal {
             format: FORMAT,
             id: id.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             playbook,
-            content: content::hash(&cwd, &session.loader, &session.playbooks).map_err(wrong)?,
+            content: content::hash(&cwd, &paths).map_err(wrong)?,
             inventory: self.playbook.inventories(),
             hosts: session.hosts(),
+            scope: self.playbook.scope(),
             by: flags.actor(),
             reason: flags.reason.clone(),
             begun: now(),
@@ -177,6 +179,7 @@ impl Rehearse {
         };
         let wanted = Wanted {
             places: Vec::new(),
+            content: paths,
             folder: folder.clone(),
             lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,

@@ -10,6 +10,7 @@ use crate::rehearse::outage::{Endpoint, Endpoints};
 use crate::rehearse::program::Place;
 use crate::rehearse::{FOLDER, Wanted, content, required};
 use crate::remote::{Connection, Connections};
+use crate::report::facts::Scope;
 use crate::secret::Error;
 use crate::source::{Diagnostic, Diagnostics, Val, args};
 
@@ -22,7 +23,13 @@ use super::setup::{self, Outputs};
 ///
 /// # Errors
 /// It was not.
-pub fn demand(cwd: &Path, session: &Session, flags: &RunFlags, playbook: &str) -> Result<(), Diagnostics> {
+pub fn demand(
+    cwd: &Path,
+    session: &Session,
+    flags: &RunFlags,
+    playbook: &str,
+    scope: &Scope,
+) -> Result<(), Diagnostics> {
     const NAME: &str = "seqn_rehearsed_within_days";
     let wrong = |e: Error| setup::problem("rehearsed", &e);
     let refused = |why: String| wrong(Error::refused(why));
@@ -33,8 +40,9 @@ pub fn demand(cwd: &Path, session: &Session, flags: &RunFlags, playbook: &str) -
         least = Some(least.map_or(days, |known| known.min(days)));
     }
     let Some(days) = least else { return Ok(()) };
-    let content = content::hash(cwd, &session.loader, &session.playbooks).map_err(wrong)?;
-    required::demand(&flags.store(cwd).beside(FOLDER), &content, playbook, days).map_err(wrong)
+    let paths = content::paths(&session.loader, &session.playbooks);
+    let content = content::hash(cwd, &paths).map_err(wrong)?;
+    required::demand(&flags.store(cwd).beside(FOLDER), &content, playbook, scope, days).map_err(wrong)
 }
 
 /// # Errors

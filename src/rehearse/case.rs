@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::engine::rollback::{Wanted as Back, choose};
-use crate::report::rehearsal::{Case as Told, Verdict};
+use crate::report::rehearsal::{Case as Told, FINE, Verdict};
 use crate::run::history::History;
 use crate::run::seal::Seal;
 use crate::run::store::Stored;
@@ -61,10 +61,14 @@ impl Rehearsing {
         let left = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !self.wanted.quick {
             // Who gave up left them.
-            done.extend(left.into_iter().map(|(n, case)| {
-                let why = "not tried: no place is in its first state any more";
-                (n, told(&case, Verdict::Skipped, why.into(), Duration::ZERO))
-            }));
+            let why = match self.is_interrupted() {
+                true => "not tried: the rehearsal was interrupted",
+                false => "not tried: no place is in its first state any more",
+            };
+            done.extend(
+                left.into_iter()
+                    .map(|(n, case)| (n, told(&case, Verdict::Skipped, why.into(), Duration::ZERO))),
+            );
         }
         done.sort_by_key(|(n, _)| *n);
         (done.into_iter().map(|(_, case)| case).collect(), in_all)
@@ -159,7 +163,7 @@ impl Rehearsing {
         baseline: &Baseline,
     ) -> Result<(), String> {
         let program = &self.wanted.program;
-        if ended != "fine" {
+        if ended != FINE {
             let resumed =
                 program.start(&name("resume"), place, Doing::Resume(run), None, baseline.limit).await?;
             if !resumed.is_fine() {
@@ -321,7 +325,7 @@ impl Rehearsing {
     }
 }
 
-/// How a run ended by itself: `killed`, `fine` or `failed`.
+/// How a run ended by itself: `killed`, [`FINE`] or `failed`.
 fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
     if ran.panicked() {
         return Err(format!("it ended by an error of its own: {}", ran.why()));
@@ -329,7 +333,7 @@ fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
     match (fault, ran.code) {
         (Fault::Kill, None) => Ok("killed"),
         (Fault::Kill, Some(_)) => Err(format!("it was not killed: {}", ran.why())),
-        (_, Some(0)) => Ok("fine"),
+        (_, Some(0)) => Ok(FINE),
         (_, Some(2 | 4)) => Ok("failed"),
         _ => Err(ran.why()),
     }

@@ -85,12 +85,13 @@ impl Cases {
         (*done, most.map_or(left, |most| left.min(most)))
     }
 
-    /// Whether there is time for another one.
+    /// Whether there is time for another one. There is for the first: where none was tried nothing is
+    /// proven.
     pub fn has_time(&self) -> bool {
         let Some(until) = self.until else { return true };
         let done = *self.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let each = self.began.elapsed() / u32::try_from(done.max(1)).unwrap_or(u32::MAX);
-        Instant::now() + each < until
+        done == 0 || Instant::now() + each < until
     }
 }
 
@@ -104,6 +105,14 @@ fn about(left: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_always_time_for_one_case() {
+        let cases = Cases::new(3, Some(Instant::now()));
+        assert!(cases.has_time());
+        cases.one_more();
+        assert!(!cases.has_time());
+    }
 
     #[test]
     fn time_left_in_words() {

@@ -150,6 +150,12 @@ impl Rehearsing {
         let changed = predicted.iter().filter(|seen| seen.is_changed()).count();
         let unknown = predicted.iter().filter(|seen| seen.unknown.is_some()).count();
         let all = predicted.len();
+        if all == 0 {
+            return wrong(
+                "nothing is rehearsed",
+                "no task of it is run: look at --tags, --skip-tags and --limit",
+            );
+        }
         memory.predicted = Some(predicted);
         memory.check_took = ended.took;
         seen(format!("{changed} of {all} would change, {unknown} unknown"), Vec::new())
@@ -158,6 +164,9 @@ impl Rehearsing {
     async fn outage(&self, told: &Rehearsal) -> Outcome {
         if self.place().endpoints.is_empty() {
             return seen("seqn_probe_endpoints names no endpoint", Vec::new());
+        }
+        if told.phases.is_empty() {
+            return Outcome::Skipped("there was no run".into());
         }
         let mut findings = Vec::new();
         let mut longest: Option<(&Phase, &Watched)> = None;
@@ -219,6 +228,9 @@ impl Rehearsing {
         let well = cases.len() - findings.len();
         let done = cases.len();
         told.cases = cases;
+        if done == 0 {
+            return Outcome::Skipped(format!("none of the {} was tried", counted(in_all, "case")));
+        }
         seen(format!("{well} of {done} led to a place that is well ({in_all} cases in all)"), findings)
     }
 
