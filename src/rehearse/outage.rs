@@ -248,9 +248,12 @@ mod tests {
 
     #[test]
     fn a_playbook_may_have_an_outage_of_its_own() {
-        let endpoint = |most: &str| -> Endpoint {
-            let text = format!(r#"{{"name": "x", "url": "http://x/", "max_outage": {most}}}"#);
-            serde_json::from_str(&text).expect("an endpoint")
+        let endpoint = |most: &str| Endpoint {
+            name: "x".into(),
+            url: Text::new("http://x/"),
+            status: ok(),
+            from: None,
+            max_outage: serde_json::from_str(most).expect("seconds"),
         };
         let most = |most: &str, playbooks: &[&str]| {
             endpoint(most).most(&playbooks.iter().map(PathBuf::from).collect::<Vec<_>>())
