@@ -132,5 +132,9 @@ fn a_playbook_that_only_looks_needs_no_confirmation_and_cannot_change_anything()
         .says("`run touch` would change something, and its playbook only looks")
         .lacks("looked");
     // One play that may change something is enough.
-    prod(&[looks.as_str(), TASKS.trim_start()].concat()).run().code(1).says("say why it is run").lacks("looked");
+    prod(&[looks.as_str(), TASKS.trim_start()].concat())
+        .run()
+        .code(1)
+        .says("say why it is run")
+        .lacks("looked");
 }

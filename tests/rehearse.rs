@@ -75,9 +75,9 @@ fn a_good_playbook_passes_and_the_place_is_as_before() {
         stages,
         ["lint", "check", "run", "prediction", "again", "rollback", "outage", "faults", "leaks"]
     );
-    // 3 Steps, 3 places, 2 ways: every fifth of 18.
+    // 3 Steps, 3 places, and one behind the last; 2 ways: every fifth of 20.
     assert_eq!(told["cases"].as_array().unwrap().len(), 4, "{told:#}");
-    assert_eq!(told["cases_in_all"], 18);
+    assert_eq!(told["cases_in_all"], 20);
     // What check mode can't know is listed with its cause.
     assert_eq!(told["prediction"]["unknown"][0]["task"], "Take a backup");
     assert!(told["prediction"]["unknown"][0]["cause"].as_str().is_some_and(|cause| !cause.is_empty()));
@@ -99,6 +99,28 @@ fn a_good_playbook_passes_and_the_place_is_as_before() {
 }
 
 #[test]
+fn where_nothing_was_tried_nothing_is_proven() {
+    let tasks = "- name: Write it\n  copy: {dest: DIR/written, content: x}\n";
+    let ran = rehearsal(tasks).args(&["--faults", "slow", "--shard", "9/9"]).run().code(2);
+    let ran = ran.says("none of the 4 cases was tried").lacks("written");
+    assert_eq!(verdict(&ran, "faults"), "skipped");
+    assert!(text(&ran, "rehearsal.xml").contains("<failure "), "who reads JUnit must see it too");
+    let ran = rehearsal(tasks).args(&["--tags", "nope"]).run().code(2).says("no task of it is run");
+    assert_eq!(verdict(&ran, "check"), "failed");
+}
+
+#[test]
+fn a_quick_rehearsal_has_all_stages_and_some_cases() {
+    let ran = rehearsal(GOOD).file("kept", "one\n").args(&["--quick"]).run().success().says("(quick)");
+    let ran = ran.holds("kept", "one\n").lacks("written");
+    let told = result(&ran);
+    let (tried, in_all) = (told["cases"].as_array().unwrap().len(), told["cases_in_all"].as_u64().unwrap());
+    assert!(tried > 0 && in_all == 74, "{tried} of {in_all}");
+    assert_eq!((&told["whole"], &told["quick"]), (&true.into(), &true.into()));
+    assert_eq!(told["stages"].as_array().unwrap().len(), 9);
+}
+
+#[test]
 fn a_wrong_prediction_is_caught() {
     let tasks = "
 - name: Only in check mode
@@ -110,6 +132,60 @@ fn a_wrong_prediction_is_caught() {
         ran.says("REHEARSAL FAILED").says("Only in check mode").says("predicted changed, it was skipped");
     assert_eq!(verdict(&ran, "prediction"), "failed");
     assert_eq!(verdict(&ran, "run"), "passed");
+}
+
+#[test]
+fn what_lint_finds_is_told() {
+    let ran = rehearsal(
+        "- name: Log in\n  command: login --password hunter2hunter2\n  vars: {db_password: Pl4intext}\n",
+    )
+    .args(&["--only", "lint"])
+    .run()
+    .code(2);
+    let ran = ran.says("error[").says(" at play.yml:");
+    assert_eq!(verdict(&ran, "lint"), "failed");
+}
+
+#[test]
+fn a_check_mode_that_fails_is_told_and_nothing_is_run() {
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Never
+  assert: {that: false, fail_msg: no way}
+";
+    let ran = rehearsal(tasks).args(&NO_FAULTS).run().code(2).says("[box] Never: no way").lacks("written");
+    let stages = ["check", "run", "prediction", "again", "rollback"].map(|stage| verdict(&ran, stage));
+    assert_eq!(stages, ["failed", "skipped", "skipped", "skipped", "skipped"]);
+    assert_eq!(result(&ran)["phases"], serde_json::json!([]));
+}
+
+#[test]
+fn a_failure_that_was_ignored_in_check_mode_is_no_prediction() {
+    let tasks = "
+- name: Only there once it is written
+  copy: {src: DIR/source, dest: DIR/written, remote_src: true}
+  ignore_errors: '{{ ansible_check_mode }}'
+";
+    let tasks = format!(
+        "- name: Make it\n  command: touch DIR/source\n  args: {{creates: DIR/source}}\n  undo:\n    - file: {{path: DIR/source, state: absent}}{tasks}"
+    );
+    let ran = rehearsal(&tasks).args(&["--only", "prediction"]).run().success();
+    let told = result(&ran);
+    let unknown = told["prediction"]["unknown"].as_array().unwrap();
+    let of = unknown.iter().find(|one| one["task"] == "Only there once it is written");
+    let cause = of.and_then(|one| one["cause"].as_str()).unwrap_or_else(|| panic!("{unknown:#?}"));
+    assert!(cause.starts_with("check mode fails: ") && cause.contains("source"), "{cause}");
+}
+
+#[test]
+fn a_playbook_that_is_edited_meanwhile_was_not_rehearsed() {
+    let tasks = "- name: Write it\n  copy: {dest: DIR/written, content: x}\n";
+    let edit = "echo '# later' >>DIR/play.yml; rm -f DIR/written";
+    let test = rehearsal(tasks).args(&["--faults", "slow", "--shard", "1/2", "--restore", edit]);
+    let ran = test.run().code(2).says("the playbook or one of its roles was changed during the rehearsal");
+    assert_eq!(verdict(&ran, "faults"), "passed");
+    assert_eq!(result(&ran)["passed"], false);
 }
 
 #[test]
@@ -157,10 +233,14 @@ fn after_a_one_way_step_rollback_must_refuse_and_the_place_is_restored() {
 ";
     let restore = "rm -f DIR/sent DIR/written";
     let ran = rehearsal(tasks).args(&["--restore", restore, "--faults", "kill", "--shard", "1/5"]).run();
-    let ran = ran.success().says("it refuses, as it must").says("rollback refuses");
+    let ran = ran.success().says("of the run: rollback refuses, as it must").says("killed, rollback refuses");
     let ran = ran.lacks("sent").lacks("written");
     let cases = result(&ran)["cases"].as_array().unwrap().len();
     assert_eq!(cases, 3);
+    // A command that restores nothing is no way back.
+    let ran = rehearsal(tasks).args(&["--restore", "true", "--faults", "kill"]).run().code(2);
+    let ran = ran.says("the command that restores it does not lead to the first state").says("Send it");
+    assert_eq!((verdict(&ran, "rollback"), verdict(&ran, "faults")), ("failed".into(), "failed".into()));
     // Without a way back there is no place for the next case.
     let ran = rehearsal(tasks).args(&["--faults", "kill"]).run().code(2).says("--restore COMMAND");
     let ran = ran.says("left behind: run ").says(" still stands: seqn-play rollback ").holds("written", "x");
@@ -215,7 +295,7 @@ fn what_the_run_began_is_finished() {
     assert_eq!(names("stages"), "lint check run prediction finish again rollback outage faults leaks");
     assert_eq!(names("phases"), "run finish again rollback-again rollback-finish rollback");
     assert_eq!((&told["whole"], &told["finish_prediction"]["right"]), (&true.into(), &4.into()), "{told:#}");
-    assert_eq!(told["cases"].as_array().unwrap().len(), 6, "of the run alone");
+    assert_eq!(told["cases"].as_array().unwrap().len(), 8, "of the run alone");
     assert!(text(&ran, "rehearsal.html").contains("Timeline: finish"));
     let said = all_below(&folder(&ran).join("output"));
     assert!(said.contains("it is taken"), "without its end a second run would refuse");
@@ -254,12 +334,34 @@ fn a_finish_that_is_one_way_must_not_be_rolled_back() {
     let finish = [&["--only", "rollback,again"], &FINISH[..]].concat();
     let restore = ["--restore", "echo old >DIR/first; rm -f DIR/second; touch DIR/old"];
     let ran = with_finish().file("old", "").args(&finish).args(&restore).run().success();
-    let ran =
-        ran.says("of the finishing run it refuses, as it must: ").holds("first", "old\n").holds("old", "");
+    let ran = ran
+        .says("of the finishing run: rollback refuses, as it must: ")
+        .holds("first", "old\n")
+        .holds("old", "");
     assert_eq!(verdict(&ran, "rollback"), "passed");
     // Without a way back it stays, and so does the run below it.
     let ran = with_finish().file("old", "").args(&finish).run().success().holds("first", "new\n");
     assert_eq!(result(&ran)["left"].as_array().unwrap().len(), 2);
+}
+
+/// That the run below it is one-way doesn't excuse what the finish left.
+#[test]
+fn what_a_finish_leaves_behind_is_caught_above_a_run_that_is_one_way() {
+    let tasks = "
+- name: Send it
+  command: touch DIR/sent
+  args: {creates: DIR/sent}
+- name: Leave it
+  command: touch DIR/left
+  args: {creates: DIR/left}
+  one_way: ok
+  tags: [never, finish]
+";
+    let finish = ["--only", "rollback,finish", "--finish", "--tags finish"];
+    let restore = ["--restore", "rm -f DIR/sent DIR/left"];
+    let ran = rehearsal(tasks).args(&finish).args(&restore).run().code(2);
+    let ran = ran.says("it is not the state before").says("Leave it").lacks("left").lacks("sent");
+    assert_eq!(verdict(&ran, "rollback"), "failed");
 }
 
 #[test]
@@ -291,22 +393,51 @@ fn each_fault_strikes_and_one_command_leads_out() {
 - name: Is it well
   wait_for: {path: DIR/written, timeout: 5}
 ";
-    let ran = rehearsal(tasks).args(&["--shard", "1/3"]).run().success().lacks("written");
+    let ran = rehearsal(tasks).run().success().lacks("written");
     let told = result(&ran);
     let cases = told["cases"].as_array().unwrap();
-    let word = |fault: &str| {
-        let of = cases.iter().filter(|case| case["fault"] == fault);
-        of.map(|case| case["word"].as_str().unwrap()).collect::<Vec<_>>()
+    // Behind the Step nothing is left but to look whether it is well.
+    let ended = |fault: &str, behind: bool, word: &str| {
+        let of = cases.iter().filter(|c| c["fault"] == fault && (c["place"] == "after-record") == behind);
+        let words: Vec<&str> = of.map(|case| case["word"].as_str().unwrap()).collect();
+        assert!(words.len() >= 2 && words.iter().all(|one| *one == word), "{fault} {behind}: {words:?}");
     };
-    assert_eq!(cases.len(), 7, "{cases:#?}");
-    assert!(word("kill").iter().all(|word| *word == "killed"), "{cases:#?}");
-    for fault in ["refused", "unhealthy", "disk-full", "denied"] {
-        assert!(word(fault).iter().all(|word| *word == "failed"), "{fault}: {cases:#?}");
+    assert_eq!(cases.len(), 34, "{cases:#?}");
+    for behind in [false, true] {
+        ended("kill", behind, "killed");
+        ended("refused", behind, "failed");
+        ended("unhealthy", behind, "failed");
+        ended("disk-full", behind, if behind { "fine" } else { "failed" });
+        ended("denied", behind, if behind { "fine" } else { "failed" });
+        ended("slow", behind, "fine");
     }
-    assert!(word("slow").iter().all(|word| *word == "fine"), "{cases:#?}");
+    let table = text(&ran, "rehearsal.txt");
+    let row = |fault: &str| table.lines().find(|line| line.starts_with(fault)).unwrap().split_whitespace();
+    assert_eq!(row("slow").collect::<Vec<_>>(), ["slow", "2/2", "well", "2/2", "well", "2"]);
+    assert_eq!(row("kill").collect::<Vec<_>>(), ["kill", "4/4", "well", "4/4", "well", "0"]);
     // What the host is said to have answered is what the operator reads.
     let said = all_below(&folder(&ran).join("output"));
     assert!(said.contains("this is rehearsed"), "{said}");
+}
+
+/// What the strike left is no business of a rollback, and is seen all the same.
+#[test]
+fn a_rollback_that_does_not_lead_to_the_first_state_is_caught() {
+    let inventory = "
+all:
+  hosts: {box: {ansible_connection: local, seqn_may_break: true}}
+  vars: {seqn_faults: {slow: {strike: touch DIR/left, mend: 'true'}}}
+";
+    let tasks = "
+- name: Write it
+  copy: {dest: DIR/written, content: x}
+- name: Nothing else is there
+  file: {path: DIR/left, state: absent}
+";
+    let ran = rehearsal(tasks).file("staging.yml", inventory).args(&["--faults", "slow"]).run().code(2);
+    // Taken away by the run, so that its rollback brings it back.
+    let ran = ran.says("then rollback: rollback does not lead to the first state");
+    ran.says("Nothing else is there").lacks("written");
 }
 
 /// A place that is broken for good: no command leads out, and that is said of each case.
@@ -389,9 +520,9 @@ fn places_do_faults_each_by_itself() {
         lines
     };
     let struck = lines("struck");
-    assert_eq!(struck.len(), 4, "{struck:?}");
+    assert_eq!(struck.len(), 6, "{struck:?}");
     assert_eq!(struck, lines("mended"));
-    assert_eq!((struck[0].as_str(), struck[3].as_str()), ("one of staging.yml", "two of other.yml"));
+    assert_eq!((struck[0].as_str(), struck[5].as_str()), ("one of staging.yml", "two of other.yml"));
     assert!(!all_below(&folder(&ran).join("output")).contains(" of staging.yml"));
 }
 
@@ -439,7 +570,11 @@ all:
     }
     std::fs::write(test.path().join("go"), "").unwrap();
     let output = rehearsing.wait_with_output().unwrap();
-    test.ran(output).code(2).says("the rehearsal was interrupted").holds("mended", "");
+    let ran = test.ran(output).code(2).says("the rehearsal was interrupted").holds("mended", "");
+    let ran = ran.says("interrupted FAILED").says("not tried: the rehearsal was interrupted");
+    let xml = text(&ran, "rehearsal.xml");
+    well_formed(&xml);
+    assert!(xml.contains("name=\"interrupted\""), "{xml}");
 }
 
 #[track_caller]
@@ -468,6 +603,37 @@ fn a_leak_is_caught() {
         ["rehearsal.json", "rehearsal.xml", "rehearsal.html", "rehearsal.txt"].map(|file| text(&ran, file));
     assert!(!told.concat().contains("Pl4nted"), "the result shows it");
     ran.never_says("Pl4nted");
+}
+
+/// What services wrote of the runs is searched before somebody restores the place.
+#[test]
+fn what_a_host_keeps_of_a_run_is_searched() {
+    let inventory = |search: &str| {
+        format!(
+            "all:\n  hosts: {{box: {{ansible_connection: local, seqn_may_break: true}}}}\n  vars:\n    \
+             seqn_leak_search: ['{search}']\n"
+        )
+    };
+    let tasks = "
+- name: Now it is known
+  set_fact: {password: \"{{ lookup('password', 'DIR/pw') }}\"}
+- name: Use it
+  copy: {dest: DIR/used, content: '{{ password }}', mode: '0600'}
+- name: The service is told
+  shell: cat DIR/pw >>DIR/log; touch DIR/sent
+  args: {creates: DIR/sent}
+";
+    let with = |search: &str| {
+        let test =
+            rehearsal(tasks).file("pw", "Pl4ntedPl4ntedPl4nted").file("staging.yml", &inventory(search));
+        let restore = ["--restore", "rm -f DIR/log DIR/sent DIR/used"];
+        test.args(&["--only", "leaks"]).args(&restore).run().never_says("Pl4nted").lacks("log")
+    };
+    let ran = with("cat DIR/log || :").code(2);
+    let ran = ran.says("a secret stands in the output of `cat DIR/log || :` on box after the runs, line 1");
+    ran.never_says("on box at the end");
+    with("true").success();
+    with("echo away >&2; exit 3").code(2).says("on box at the end can't be searched: status 3: away");
 }
 
 /// A public key stands in `.env` beside secrets, goes into a file of several lines, and is shown.
@@ -576,13 +742,16 @@ fn what_is_not_marked_is_refused() {
         )
         .lacks(".seqn-play")
         .lacks("written");
-    // Of every host at once it can't be said.
-    rehearsal(GOOD)
-        .file("staging.yml", marked)
-        .args(&["-e", "seqn_may_break=true"])
-        .run()
-        .code(1)
-        .says("other");
+    // Of every host at once it can't be said, nor can what protects an inventory be taken from it.
+    for said in ["seqn_may_break=true", "seqn_protected=false", "seqn_rehearsed_within_days=999"] {
+        let name = said.split_once('=').unwrap().0;
+        let says = format!("{name} may be said only by the inventory, and not on the command line");
+        for command in [&["rehearse", "play.yml"][..], &["play.yml"], &["adhoc", "all", "-m", "ping"]] {
+            let test = rehearsal(GOOD).file("staging.yml", marked);
+            let ran = test.again(&[command, &["-i", "staging.yml", "-e", said]].concat(), &[]);
+            assert!(!ran.status.success() && support::told(&ran).contains(&says), "{command:?} {said}");
+        }
+    }
     let protected =
         "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true, seqn_protected: true}}}\n";
     rehearsal(GOOD).file("staging.yml", protected).run().code(1).says("is protected").lacks(".seqn-play");
@@ -616,6 +785,10 @@ fn what_makes_no_sense_is_refused() {
     wrong("seqn_probe_endpoints: [{name: x, url: 'ftp://x'}]", "must begin with http://");
     wrong("seqn_probe_endpoints: [{name: x, url: 'http://x', from: nowhere}]", "there is no host nowhere");
     wrong("seqn_faults: {nope: {strike: x, mend: y}}", "there is no fault");
+    let two =
+        "all: {hosts: {a: {seqn_restore: one}, b: {seqn_restore: two}}, vars: {seqn_may_break: true}}\n";
+    let ran = rehearsal(GOOD).file("staging.yml", two).run().code(1);
+    ran.says("the variable seqn_restore can't be used: hosts have different ones").lacks("written");
 }
 
 /// Two places share the cases.
@@ -633,10 +806,39 @@ fn places_share_the_cases() {
         .args(&["--place", "other.yml", "--faults", "kill"])
         .run()
         .success();
-    assert_eq!(result(&ran)["cases"].as_array().unwrap().len(), 6);
+    assert_eq!(result(&ran)["cases"].as_array().unwrap().len(), 8);
     let runs =
         |n: usize| std::fs::read_dir(folder(&ran).join(format!("runs-{n}"))).map_or(0, Iterator::count);
     assert!(runs(1) > 2 && runs(2) > 0, "{} and {}", runs(1), runs(2));
+}
+
+/// Only as many as are wanted; the other ones are not touched.
+#[test]
+fn fewer_jobs_than_places() {
+    let ran = rehearsal("- name: Write it\n  copy: {dest: '{{ place }}-written', content: x}\n")
+        .file(
+            "staging.yml",
+            "all: {hosts: {box: {ansible_connection: local, seqn_may_break: true, place: DIR/a}}}\n",
+        )
+        .file("other.yml", "all: {hosts: {box: {ansible_host: nowhere.invalid, seqn_may_break: true}}}\n")
+        .args(&["--place", "other.yml", "--jobs", "1", "--faults", "slow"])
+        .run()
+        .success();
+    assert_eq!(result(&ran)["cases"].as_array().unwrap().len(), 4);
+    assert!(!folder(&ran).join("runs-2").exists());
+}
+
+/// Two workers on one place would break each other's cases.
+#[test]
+fn a_place_is_given_once() {
+    let vps = "all: {hosts: {box: {ansible_host: 192.0.2.1, ansible_user: me, seqn_may_break: true}}}\n";
+    let test = || rehearsal(GOOD).file("there.yml", vps).file("same.yml", vps);
+    for place in ["staging.yml", "./staging.yml"] {
+        let ran = test().args(&["--place", place]).run().code(1);
+        ran.says(&format!("{place} is given twice")).lacks("written").lacks(".seqn-play");
+    }
+    let ran = test().args(&["--place", "there.yml", "--place", "same.yml"]).run().code(1);
+    ran.says("there.yml and same.yml are the same place: both reach me@192.0.2.1").lacks("written");
 }
 
 /// Each place is judged by its own endpoints.
@@ -670,14 +872,10 @@ fn a_run_can_need_a_rehearsal() {
     let test = rehearsal("- name: Write it\n  copy: {dest: '{{ to }}', content: x}\n")
         .file("prod.yml", prod)
         .file("roles/more/tasks/main.yml", "- ping:\n");
-    let run = |playbook: &str| {
-        let args = [playbook, "-i", "prod.yml", "-e", "to=/nonexistent/x", "--reason", "r", "--yes", "prod"];
-        support::told(&test.again(&args, &[]))
-    };
+    let run = |playbook: &str| run_on_prod(&test, playbook);
     let rehearse = |more: &[&str]| {
         let at = format!("to={}", test.path().join("written").display());
-        let args =
-            [&["rehearse", "play.yml", "-i", "staging.yml", "-e", &at, "--faults", "slow"], more].concat();
+        let args = [&["rehearse", "play.yml", "-i", "staging.yml", "-e", &at], more].concat();
         let ran = test.again(&args, &[]);
         assert!(ran.status.success(), "{}", support::told(&ran));
     };
@@ -685,9 +883,12 @@ fn a_run_can_need_a_rehearsal() {
     let first = run("play.yml");
     assert!(first.contains(demand) && first.contains("and there is none"), "{first}");
     assert!(first.contains("seqn-play rehearse play.yml -i INVENTORY"), "{first}");
-    rehearse(&["--only", "lint"]);
-    assert!(run("play.yml").contains("none of its rehearsals passed as a whole"));
-    rehearse(&[]);
+    for part in [&["--only", "lint"][..], &["--faults", "slow"], &["--shard", "1/9"]] {
+        rehearse(part);
+        let refused = run("play.yml");
+        assert!(refused.contains("none of its rehearsals passed as a whole"), "{part:?}: {refused}");
+    }
+    rehearse(&["--quick"]);
     let allowed = run("play.yml");
     assert!(!allowed.contains(demand) && allowed.contains("/nonexistent"), "{allowed}");
     // Check mode needs none.
@@ -702,11 +903,32 @@ fn a_run_can_need_a_rehearsal() {
     std::fs::write(test.path().join("play.yml"), format!("{play}    - include_role: {{name: more}}\n"))
         .unwrap();
     assert!(run("play.yml").contains("the playbook or one of its roles was changed"));
-    rehearse(&[]);
+    rehearse(&["--quick"]);
     assert!(!run("play.yml").contains(demand));
+    // Without a Step there is no case.
+    std::fs::write(
+        test.path().join("looks.yml"),
+        "- hosts: all\n  gather_facts: false\n  tasks: [{ping: }]\n",
+    )
+    .unwrap();
+    assert!(run("looks.yml").contains(&demand.replace("play.yml", "looks.yml")));
+    let look = |more: &[&str]| {
+        let looked = test.again(&[&["rehearse", "looks.yml", "-i", "staging.yml"], more].concat(), &[]);
+        assert!(looked.status.success(), "{}", support::told(&looked));
+    };
+    look(&["--skip-tags", "later"]);
+    let other = run("looks.yml");
+    assert!(other.contains("the last one that passed had other --tags, --skip-tags or --limit"), "{other}");
+    look(&[]);
+    assert!(!run("looks.yml").contains(&demand.replace("play.yml", "looks.yml")));
     // A role that it includes counts, whole.
     std::fs::write(test.path().join("roles/more/notes.txt"), "changed").unwrap();
     assert!(run("play.yml").contains("the playbook or one of its roles was changed"));
+}
+
+fn run_on_prod(test: &Test, playbook: &str) -> String {
+    let args = [playbook, "-i", "prod.yml", "-e", "to=/nonexistent/x", "--reason", "r", "--yes", "prod"];
+    support::told(&test.again(&args, &[]))
 }
 
 /// As if every rehearsal had been so many days ago.

@@ -235,7 +235,7 @@ impl Playbook {
         // Who goes on with a run confirmed it when it began; to look needs no confirmation.
         let begins = !session.options.check && !session.options.only_looks && self.going_on.is_none();
         if begins {
-            rehearsed::demand(&cwd, &session, &self.flags, &self.name())?;
+            rehearsed::demand(&cwd, &session, &self.flags, &self.name(), &self.scope())?;
         }
         if begins && session.is_protected() {
             let wanted = self.confirmation(&session)?;
@@ -335,7 +335,7 @@ impl Playbook {
         Ok(Some((log, held)))
     }
 
-    fn scope(&self) -> Scope {
+    pub fn scope(&self) -> Scope {
         let (tags, skip_tags) = (split_tags(&self.tags), split_tags(&self.skip_tags));
         Scope { limit: self.hosts.limit.clone(), tags, skip_tags }
     }

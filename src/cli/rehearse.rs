@@ -88,6 +88,8 @@ const GIVEN: [(&str, bool); 8] = [
     ("--output", true),
 ];
 
+const ONE_WORKER: &str = "a place takes one run at a time: two cases at once would break each other";
+
 const PASSED: u8 = 0;
 const COULD_NOT: u8 = 1;
 const FAILED: u8 = 2;
@@ -138,14 +140,16 @@ impl Rehearse {
         let folder = flags.store(&cwd).beside(FOLDER).join(&id);
         let stages = with_needed(&self.only, self.finish.is_some());
         let reason = format!("rehearsal {id}");
+        let paths = content::paths(&session.loader, &session.playbooks);
         let rehearsal = Rehearsal {
             format: FORMAT,
             id: id.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             playbook,
-            content: content::hash(&cwd, &session.loader, &session.playbooks).map_err(wrong)?,
+            content: content::hash(&cwd, &paths).map_err(wrong)?,
             inventory: self.playbook.inventories(),
             hosts: session.hosts(),
+            scope: self.playbook.scope(),
             by: flags.actor(),
             reason: flags.reason.clone(),
             begun: now(),
@@ -175,6 +179,7 @@ impl Rehearse {
         };
         let wanted = Wanted {
             places: Vec::new(),
+            content: paths,
             folder: folder.clone(),
             lint: content::parts(&session.loader, &session.playbooks).into_iter().collect(),
             stages,
@@ -219,7 +224,14 @@ impl Rehearse {
         let runtime = setup::runtime()?;
         let told = runtime.block_on(async {
             for (number, asked) in (1..).zip(asked) {
-                wanted.places.push(asked.connect(&wanted, number, outputs).await?);
+                let place = asked.connect(&wanted, number, outputs).await?;
+                let shared = wanted.places.iter().find_map(|other| Some((other, other.shares(&place)?)));
+                if let Some((other, host)) = shared {
+                    let (one, other) = (other.inventory(), place.inventory());
+                    let same = format!("{one} and {other} are the same place: both reach {host}");
+                    return Err(setup::problem("rehearse", &Error::refused(same).help(ONE_WORKER)));
+                }
+                wanted.places.push(place);
             }
             stop_when_told(interrupted);
             rehearse(wanted, outputs.redactor.clone(), outputs.screen.clone())
@@ -286,6 +298,15 @@ impl Rehearse {
                 "--only finish needs to know how",
                 "--finish FLAGS, such as --finish '--tags finish'",
             );
+        }
+        let canonical = |path: &String| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let given = self.playbook.inventories();
+        let mut known: Vec<_> = if let [one] = &given[..] { vec![canonical(one)] } else { Vec::new() };
+        for place in &self.place {
+            if known.contains(&canonical(place)) {
+                return refused(&format!("the place {place} is given twice"), ONE_WORKER);
+            }
+            known.push(canonical(place));
         }
         match self.jobs {
             Some(0) => refused("--jobs 0 does nothing", "at least 1"),

@@ -1,6 +1,7 @@
 //! What an inventory says about rehearsals: that its hosts may break, what is asked while they do, and
 //! that a playbook must have been rehearsed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::rehearse::outage::{Endpoint, Endpoints};
 use crate::rehearse::program::Place;
 use crate::rehearse::{FOLDER, Wanted, content, required};
 use crate::remote::{Connection, Connections};
+use crate::report::facts::Scope;
 use crate::secret::Error;
 use crate::source::{Diagnostic, Diagnostics, Val, args};
 
@@ -21,7 +23,13 @@ use super::setup::{self, Outputs};
 ///
 /// # Errors
 /// It was not.
-pub fn demand(cwd: &Path, session: &Session, flags: &RunFlags, playbook: &str) -> Result<(), Diagnostics> {
+pub fn demand(
+    cwd: &Path,
+    session: &Session,
+    flags: &RunFlags,
+    playbook: &str,
+    scope: &Scope,
+) -> Result<(), Diagnostics> {
     const NAME: &str = "seqn_rehearsed_within_days";
     let wrong = |e: Error| setup::problem("rehearsed", &e);
     let refused = |why: String| wrong(Error::refused(why));
@@ -32,8 +40,9 @@ pub fn demand(cwd: &Path, session: &Session, flags: &RunFlags, playbook: &str) -
         least = Some(least.map_or(days, |known| known.min(days)));
     }
     let Some(days) = least else { return Ok(()) };
-    let content = content::hash(cwd, &session.loader, &session.playbooks).map_err(wrong)?;
-    required::demand(&flags.store(cwd).beside(FOLDER), &content, playbook, days).map_err(wrong)
+    let paths = content::paths(&session.loader, &session.playbooks);
+    let content = content::hash(cwd, &paths).map_err(wrong)?;
+    required::demand(&flags.store(cwd).beside(FOLDER), &content, playbook, scope, days).map_err(wrong)
 }
 
 /// # Errors
@@ -60,13 +69,17 @@ pub fn may_break(session: &Session, inventory: &str) -> Result<(), Error> {
     }
 }
 
-/// A variable that is one text.
+/// A variable that is one text, the same for each host that has it.
 ///
 /// # Errors
-/// It can't be rendered.
+/// It can't be rendered, or hosts differ.
 pub fn one(session: &Session, name: &str) -> Result<Option<String>, Diagnostics> {
     let values = session.variable(name).map_err(|why| unusable(name, &why))?;
-    Ok(values.first().map(Val::key_text).filter(|text| !text.is_empty()))
+    let texts: BTreeSet<String> = values.iter().map(Val::key_text).filter(|text| !text.is_empty()).collect();
+    match texts.len() {
+        0 | 1 => Ok(texts.into_iter().next()),
+        _ => Err(unusable(name, "hosts have different ones, and it is about the place as a whole")),
+    }
 }
 
 fn unusable(name: &str, why: &str) -> Diagnostics {
@@ -81,14 +94,16 @@ pub struct Asked {
     session: Session,
     strikes: Strikes,
     endpoints: Vec<Endpoint>,
+    searched: Vec<(String, String)>,
 }
 
 impl Asked {
     /// # Errors
-    /// `seqn_faults` or `seqn_probe_endpoints` isn't what it must be.
+    /// `seqn_faults`, `seqn_probe_endpoints` or `seqn_leak_search` isn't what it must be.
     pub fn of(inventory: Vec<String>, session: Session, outputs: &Outputs) -> Result<Asked, Diagnostics> {
         let (strikes, endpoints) = (strikes(&session)?, endpoints(&session, outputs)?);
-        Ok(Asked { inventory, session, strikes, endpoints })
+        let searched = searched(&session)?;
+        Ok(Asked { inventory, session, strikes, endpoints, searched })
     }
 
     /// The place of that number in a rehearsal.
@@ -101,15 +116,19 @@ impl Asked {
         number: usize,
         outputs: &Outputs,
     ) -> Result<Place, Diagnostics> {
+        let hosts = self.session.hosts();
+        let playbooks: Vec<_> = self.session.playbooks.iter().map(|(file, _)| file.clone()).collect();
         let reach = reached(&self.endpoints, self.session, outputs).await?;
-        let endpoints = Endpoints::connect(&self.endpoints, &reach).await.map_err(|why| {
+        let endpoints = Endpoints::connect(&self.endpoints, &playbooks, &reach).await.map_err(|why| {
             let error = Error::refused(format!("the endpoints can't be asked: {why}"));
             setup::problem("rehearse", &error.help("seqn_probe_endpoints: see docs/rehearse.md"))
         })?;
         Ok(Place {
             inventory: self.inventory,
+            hosts,
             runs: wanted.folder.join(format!("runs-{number}")),
             strikes: self.strikes,
+            searched: self.searched,
             project: format!("rehearsal-{}-{number}", wanted.rehearsal.id),
             reach,
             endpoints,
@@ -137,6 +156,20 @@ fn endpoints(session: &Session, outputs: &Outputs) -> Result<Vec<Endpoint>, Diag
                 all.push(endpoint);
             }
         }
+    }
+    Ok(all)
+}
+
+/// `seqn_leak_search`: shell commands of hosts, whose output must hold no secret.
+///
+/// # Errors
+/// It isn't what it must be.
+fn searched(session: &Session) -> Result<Vec<(String, String)>, Diagnostics> {
+    const NAME: &str = "seqn_leak_search";
+    let mut all = Vec::new();
+    for (host, value) in session.by_host(NAME).map_err(|why| unusable(NAME, &why))? {
+        let Some(list) = value.as_list() else { return Err(unusable(NAME, "it isn't a list")) };
+        all.extend(list.iter().map(|command| (host.clone(), command.key_text())));
     }
     Ok(all)
 }

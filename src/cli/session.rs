@@ -16,7 +16,7 @@ use crate::run::record::Ended;
 use crate::source::args::parse_bool;
 use crate::source::{Diagnostic, Diagnostics, Map, Text, Val};
 use crate::template::{NoHooks, RenderCx, Templar};
-use crate::vars::{Layer, Layers, Settings, Variables, Vault};
+use crate::vars::{Layers, Settings, Variables, Vault};
 
 use super::console::TerminalConsole;
 use super::hosts::HostOptions;
@@ -47,6 +47,18 @@ pub struct Session {
     identities: Vec<Text>,
 }
 
+/// What only an inventory may say: on a command line it would be said of every host at once.
+const OF_INVENTORIES: [&str; 3] = ["seqn_protected", "seqn_may_break", "seqn_rehearsed_within_days"];
+
+fn not_here(name: &str) -> Diagnostic {
+    let mut refused = Diagnostic::global(
+        "protected",
+        format!("{name} may be said only by the inventory, and not on the command line"),
+    );
+    refused.help = Some("leave it out, or say it in the inventory of the hosts that it is true of".into());
+    refused
+}
+
 impl Session {
     /// Loads everything; `load` reads the playbooks.
     ///
@@ -65,6 +77,7 @@ impl Session {
         let (mut extra, mut problems) = crate::vars::extra_vars(&common.extra_vars, &cwd, &vault);
         let secrets = hosts.secrets.variables(&cwd)?;
         extra.extend(secrets.clone());
+        problems.0.extend(OF_INVENTORIES.into_iter().filter(|name| extra.contains_key(*name)).map(not_here));
         for message in seen_by_others(&common.extra_vars, &cwd) {
             outputs.sink.send(Event::Warning { message });
         }
@@ -124,14 +137,11 @@ impl Session {
         })
     }
 
-    /// The hosts that may not break: without `seqn_may_break: true` in the inventory. What `-e` says
-    /// doesn't count, since it would be said of every host.
+    /// The hosts that may not break: without `seqn_may_break: true` in the inventory.
     pub fn unbreakable(&self) -> Vec<String> {
         let may_break = |host: &String| {
             let scope = self.variables.scope(host, &Layers::new());
-            scope
-                .find("seqn_may_break")
-                .is_some_and(|(layer, value)| layer != Layer::ExtraVars && plain_bool(value) == Some(true))
+            scope.find("seqn_may_break").is_some_and(|(_, value)| plain_bool(value) == Some(true))
         };
         self.hosts().into_iter().filter(|host| !may_break(host)).collect()
     }
@@ -141,6 +151,14 @@ impl Session {
     /// # Errors
     /// It can't be rendered.
     pub fn variable(&self, name: &str) -> Result<Vec<Val>, String> {
+        Ok(self.by_host(name)?.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// The same, each with its host.
+    ///
+    /// # Errors
+    /// It can't be rendered.
+    pub fn by_host(&self, name: &str) -> Result<Vec<(String, Val)>, String> {
         let layers = Layers::new();
         let mut found = Vec::new();
         for host in self.hosts() {
@@ -154,7 +172,8 @@ impl Session {
                 hooks: &NoHooks,
                 impure: None,
             };
-            found.push(self.templar.render(value, &cx).map_err(|e| e.to_string())?);
+            let value = self.templar.render(value, &cx).map_err(|e| e.to_string())?;
+            found.push((host, value));
         }
         Ok(found)
     }

@@ -16,10 +16,14 @@ impl Rehearsing {
         }
         let outcome = self.newest_first(&memory.ran, told).await;
         let is_back = matches!(&outcome, Outcome::Seen { findings, .. } if findings.is_empty());
+        if self.wanted.stages.contains(&StageName::Leaks) {
+            // Who restores the place may take its logs away.
+            memory.searched.commands(self.place(), "after the runs", &self.redactor).await;
+        }
         memory.returned = is_back && memory.ran.iter().all(|ran| ran.one_way.is_none());
         if !memory.returned && self.wanted.restore.is_some() {
             let runs: Vec<&str> = memory.ran.iter().map(|ran| ran.id.as_str()).collect();
-            match self.restore(self.place(), &runs).await {
+            match self.restore(self.place(), &runs, memory.predicted.as_deref()).await {
                 Ok(()) => memory.returned = true,
                 Err(why) => return wrong("the place could not be restored", why),
             }
@@ -37,7 +41,16 @@ impl Rehearsing {
                 Err(why) => return wrong("it could not be tried", why),
             };
             match &ran.one_way {
-                Some(why) => return refused(ran, &ended, why),
+                Some(why) => {
+                    let told = must_refuse(ended.is_fine(), &ended.why(), why);
+                    let said = told.as_ref().map_or("it must refuse, and say why", String::as_str);
+                    let summary = match findings.is_empty() {
+                        true => format!("of the {}: {said}", ran.word()),
+                        false => format!("it is not the state before; of the {}: {said}", ran.word()),
+                    };
+                    findings.extend(told.err());
+                    return seen(summary, findings);
+                }
                 None if !ended.is_fine() => {
                     return wrong(&format!("the {} can't be rolled back", ran.word()), ended.why());
                 }
@@ -79,11 +92,31 @@ impl Rehearsing {
 }
 
 /// Whether a rollback refused because of a one-way Step, and said why.
-fn refused(ran: &Ran, ended: &Ended, why: &str) -> Outcome {
-    let says = ended.why().contains("can't be taken back");
-    if ended.is_fine() || !says {
-        return wrong("it must refuse, and say why", format!("{why}\n{}", ended.why()));
+///
+/// # Errors
+/// It didn't.
+pub fn must_refuse(is_fine: bool, said: &str, why: &str) -> Result<String, String> {
+    match !is_fine && said.contains("can't be taken back") {
+        true => Ok(format!("rollback refuses, as it must: {}", why.lines().next().unwrap_or_default())),
+        false => Err(format!("rollback must refuse ({why}): {said}")),
     }
-    let why = why.lines().next().unwrap_or_default();
-    seen(format!("of the {} it refuses, as it must: {why}", ran.word()), Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_one_way_step_it_must_refuse_and_say_so() {
+        let why = "`send it` can't be taken back: it is sent\nmore";
+        let refused = must_refuse(false, why, why);
+        assert_eq!(
+            refused,
+            Ok("rollback refuses, as it must: `send it` can't be taken back: it is sent".into())
+        );
+        for (is_fine, said) in [(true, why), (true, ""), (false, "the host is away")] {
+            let wrong = must_refuse(is_fine, said, why).expect_err("it must refuse");
+            assert!(wrong.starts_with("rollback must refuse (`send it`"), "{wrong}");
+        }
+    }
 }

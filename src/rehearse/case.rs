@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::engine::rollback::{Wanted as Back, choose};
-use crate::report::rehearsal::{Case as Told, Verdict};
+use crate::report::rehearsal::{Case as Told, FINE, Verdict};
 use crate::run::history::History;
 use crate::run::seal::Seal;
 use crate::run::store::Stored;
 
 use super::Rehearsing;
+use super::back::must_refuse;
 use super::fault::{Case, Fault, cases, scatter, shard};
 use super::leaks;
 use super::managed;
@@ -19,7 +20,7 @@ use super::program::{Doing, Ended, LONGEST, Place};
 use super::progress::Cases;
 
 /// A quick rehearsal begins no case that would end later. From its beginning.
-const QUICK: Duration = Duration::from_secs(60);
+pub const QUICK: Duration = Duration::from_secs(60);
 
 /// What cases are measured by: the run that met no fault.
 pub struct Baseline {
@@ -60,10 +61,14 @@ impl Rehearsing {
         let left = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !self.wanted.quick {
             // Who gave up left them.
-            done.extend(left.into_iter().map(|(n, case)| {
-                let why = "not tried: no place is in its first state any more";
-                (n, told(&case, Verdict::Skipped, why.into(), Duration::ZERO))
-            }));
+            let why = match self.is_interrupted() {
+                true => "not tried: the rehearsal was interrupted",
+                false => "not tried: no place is in its first state any more",
+            };
+            done.extend(
+                left.into_iter()
+                    .map(|(n, case)| (n, told(&case, Verdict::Skipped, why.into(), Duration::ZERO))),
+            );
         }
         done.sort_by_key(|(n, _)| *n);
         (done.into_iter().map(|(_, case)| case).collect(), in_all)
@@ -158,7 +163,7 @@ impl Rehearsing {
         baseline: &Baseline,
     ) -> Result<(), String> {
         let program = &self.wanted.program;
-        if ended != "fine" {
+        if ended != FINE {
             let resumed =
                 program.start(&name("resume"), place, Doing::Resume(run), None, baseline.limit).await?;
             if !resumed.is_fine() {
@@ -203,14 +208,10 @@ impl Rehearsing {
         let program = &self.wanted.program;
         let back =
             program.start(&name("rollback"), place, Doing::Rollback(&run.id), None, baseline.limit).await?;
-        let refuses = !back.is_fine() && back.why().contains("can't be taken back");
-        match (one_way, may_have_begun) {
-            (Some(why), _) if !refuses => {
-                return Err(format!("rollback must refuse ({why}): {}", back.why()));
-            }
-            (Some(why), _) => return Ok(refused(ended, why)),
-            (None, Some(why)) if refuses => return Ok(refused(ended, &why.message)),
-            (None, _) => {}
+        let may_refuse = may_have_begun.filter(|_| !back.is_fine()).map(|why| &why.message);
+        if let Some(why) = one_way.or(may_refuse) {
+            let refuses = must_refuse(back.is_fine(), &back.why(), why)?;
+            return Ok(format!("{ended}, {refuses}"));
         }
         if !back.is_fine() {
             return Err(format!("rollback fails: {}", back.why()));
@@ -234,7 +235,7 @@ impl Rehearsing {
     ) -> Result<(), String> {
         if self.wanted.restore.is_some() {
             let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
-            return self.restore(place, &runs).await;
+            return self.restore(place, &runs, baseline.predicted.as_deref()).await;
         }
         for run in runs.iter().rev() {
             let run = place.store().load(run).map_err(|e| e.message)?;
@@ -276,8 +277,14 @@ impl Rehearsing {
         }
     }
 
-    /// The place's own command brings it back; what runs left on it counts no more.
-    pub(super) async fn restore(&self, place: &Place, runs: &[&str]) -> Result<(), String> {
+    /// The place's own command brings it back; what runs left on it counts no more. The first time the place
+    /// must look like it too: by what check mode predicts.
+    pub(super) async fn restore(
+        &self,
+        place: &Place,
+        runs: &[&str],
+        predicted: Option<&[Seen]>,
+    ) -> Result<(), String> {
         let Some(command) = &self.wanted.restore else { return Err("nobody said how".into()) };
         place.shell(command, &self.wanted.cwd).await?;
         let restored = runs.iter().map(ToString::to_string);
@@ -293,7 +300,16 @@ impl Rehearsing {
                 }
             }
         }
-        all_well(place.endpoints.not_well().await, "after it was restored")
+        let mut wrong = place.endpoints.not_well().await;
+        let is_first = || {
+            let mut looked = self.looked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            looked.insert(place.project.clone())
+        };
+        if is_first() {
+            let name = format!("restored-{}-check", place.project);
+            wrong.extend(self.predicts_as_before(&name, place, &[], predicted).await);
+        }
+        all_well(wrong, "the command that restores it does not lead to the first state")
     }
 
     /// The newest run on a place.
@@ -318,11 +334,7 @@ impl Rehearsing {
     }
 }
 
-fn refused(ended: &str, why: &str) -> String {
-    format!("{ended}, rollback refuses: {}", why.lines().next().unwrap_or_default())
-}
-
-/// How a run ended by itself: `killed`, `fine` or `failed`.
+/// How a run ended by itself: `killed`, [`FINE`] or `failed`.
 fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
     if ran.panicked() {
         return Err(format!("it ended by an error of its own: {}", ran.why()));
@@ -330,7 +342,7 @@ fn ended(fault: Fault, ran: &Ended) -> Result<&'static str, String> {
     match (fault, ran.code) {
         (Fault::Kill, None) => Ok("killed"),
         (Fault::Kill, Some(_)) => Err(format!("it was not killed: {}", ran.why())),
-        (_, Some(0)) => Ok("fine"),
+        (_, Some(0)) => Ok(FINE),
         (_, Some(2 | 4)) => Ok("failed"),
         _ => Err(ran.why()),
     }

@@ -12,21 +12,25 @@ use crate::secret::Error;
 /// Folders beside a playbook that its tasks take files from by name.
 const BESIDE: [&str; 4] = ["files", "templates", "tasks", "vars"];
 
-/// SHA-256 in hex over names and contents of the playbook, everything in its roles, and its includes
-/// as far as their names are written out. Neither inventory nor values given with `-e` count.
+/// What a playbook is made of: its files, everything in its roles, its includes as far as their names are
+/// written out, and what may be beside it. Neither inventory nor values given with `-e` count.
+pub fn paths(loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> BTreeSet<PathBuf> {
+    let mut paths = parts(loader, playbooks);
+    for (file, _) in playbooks {
+        paths.extend(BESIDE.iter().filter_map(|name| Some(file.parent()?.join(name))));
+    }
+    paths.extend(loader.sources().into_keys());
+    paths
+}
+
+/// SHA-256 in hex over names and contents of all files at or below these paths.
 ///
 /// # Errors
 /// A file can't be read.
-pub fn hash(cwd: &Path, loader: &Loader, playbooks: &[(PathBuf, Playbook)]) -> Result<String, Error> {
-    let mut paths = parts(loader, playbooks);
-    for (file, _) in playbooks {
-        let beside = BESIDE.iter().filter_map(|name| Some(file.parent()?.join(name)));
-        paths.extend(beside.filter(|folder| folder.is_dir()));
-    }
-    paths.extend(loader.sources().into_keys());
+pub fn hash(cwd: &Path, paths: &BTreeSet<PathBuf>) -> Result<String, Error> {
     let mut files = BTreeSet::new();
     for path in paths {
-        add(&std::path::absolute(&path).unwrap_or(path), &mut files)?;
+        add(&std::path::absolute(path).unwrap_or_else(|_| path.clone()), &mut files)?;
     }
     let mut sum = Sha256::new();
     for file in files {

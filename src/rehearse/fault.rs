@@ -118,12 +118,17 @@ impl fmt::Display for Case {
     }
 }
 
+/// Where every fault strikes the last Step too: once it is applied and written down.
+const LAST: &str = "after-record";
+
 /// Every fault at every boundary of these Steps, each followed by `resume` and by `rollback`.
 pub fn cases(faults: &[Fault], steps: &[String]) -> Vec<Case> {
     let mut all = Vec::new();
     for fault in faults {
         for (index, label) in steps.iter().enumerate() {
-            for place in fault.places() {
+            // Behind the last one nothing more is written down, and all that is left is to prove it.
+            let behind: &'static [&'static str] = if index + 1 == steps.len() { &[LAST] } else { &[] };
+            for place in fault.places().iter().chain(behind) {
                 for forward in [true, false] {
                     let (fault, step, label) = (*fault, index + 1, label.clone());
                     all.push(Case { fault, step, label, place, forward });
@@ -145,7 +150,7 @@ pub fn shard(cases: Vec<Case>, of: Option<(usize, usize)>) -> Vec<Case> {
 pub fn scatter(cases: &mut [Case]) {
     // SplitMix64.
     let scattered = |case: &Case| {
-        let place = case.fault.places().iter().position(|p| *p == case.place).unwrap_or(0) as u64;
+        let place = case.fault.places().iter().position(|p| *p == case.place).unwrap_or(3) as u64;
         let n = ((case.step as u64 * 8 + case.fault as u64) * 4 + place) * 2 + u64::from(case.forward);
         let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -163,8 +168,10 @@ mod tests {
     fn shards_share_all_cases_without_a_rest() {
         let steps = ["a", "b", "c"].map(String::from);
         let all = cases(&Fault::ALL, &steps);
-        // 10 places of 7 faults, 3 Steps, 2 ways.
-        assert_eq!(all.len(), 60);
+        // 10 places of 7 faults, 3 Steps, 2 ways; and each fault behind the last one.
+        assert_eq!(all.len(), 74);
+        let behind: Vec<usize> = all.iter().filter(|c| c.place == LAST).map(|c| c.step).collect();
+        assert_eq!(behind, [3; 14]);
         let mut shared: Vec<Case> = (1..=4).flat_map(|n| shard(all.clone(), Some((n, 4)))).collect();
         assert_eq!(shared.len(), all.len());
         shared.retain(|case| !all.contains(case));

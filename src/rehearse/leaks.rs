@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::engine::log::kept_of;
-use crate::remote::{Command, Connection, Connections};
+use crate::remote::{Command, Connection, Connections, RemoteError, RemoteErrorKind};
 use crate::run::history::History;
 use crate::run::record::{Remembered, Status};
 use crate::run::seal::Seal;
 use crate::secret::Redactor;
 use crate::source::Val;
+
+use super::program::Place;
 
 /// Of a file of a host; what is larger is no file of ours. Bytes.
 const LARGEST: u64 = 64 << 20;
@@ -61,6 +63,8 @@ pub fn learn(
 /// What every sealed text begins with: `age-encryption.org/v1` in base64, and in armor.
 const SEALED: [&[u8]; 2] = [b"YWdlLWVuY3J5cHRpb24ub3JnL3Yx", b"-----BEGIN AGE ENCRYPTED FILE-----"];
 
+const ARMOR_ENDS: &[u8] = b"-----END AGE ENCRYPTED FILE-----";
+
 /// The same, with sealed texts blanked. There are so many of them in journals that a short form of a
 /// secret stands in one by chance.
 fn without_sealed(bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -73,13 +77,26 @@ fn without_sealed(bytes: &[u8]) -> Cow<'_, [u8]> {
             at += 1;
             continue;
         }
-        // A text ends where its quotes do, or its line.
-        let end = bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\n'));
-        let end = end.map_or(bytes.len(), |end| at + end);
+        let end = end_of_sealed(bytes, at);
         left.to_mut()[at..end].fill(b' ');
         at = end;
     }
     left
+}
+
+/// Where the sealed text that begins there is over: what comes behind it may be anything.
+fn end_of_sealed(bytes: &[u8], at: usize) -> usize {
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let while_it_is = |from: usize, is: &dyn Fn(u8) -> bool| {
+        bytes[from..].iter().position(|byte| !is(*byte)).map_or(bytes.len(), |end| from + end)
+    };
+    let [_, armor] = SEALED;
+    if !bytes[at..].starts_with(armor) {
+        return while_it_is(at, &base64);
+    }
+    // Its lines, also as they are within JSON.
+    let end = while_it_is(at + armor.len(), &|byte| base64(byte) || matches!(byte, b'\n' | b'\r' | b'\\'));
+    if bytes[end..].starts_with(ARMOR_ENDS) { end + ARMOR_ENDS.len() } else { end }
 }
 
 /// A file or stream that was searched.
@@ -126,6 +143,26 @@ impl Searched {
         }
     }
 
+    /// What the commands of a place print that it has for this.
+    pub async fn commands(&mut self, place: &Place, when: &str, redactor: &Redactor) {
+        let connections = Connections::new();
+        for (host, command) in &place.searched {
+            let what = format!("the output of `{command}` on {host} {when}");
+            let Some((_, reach)) = place.reach.iter().find(|(name, _)| name == host) else { continue };
+            let said = async {
+                let target = connections.target(host, reach).await.map_err(|why| why.message)?;
+                let said = target.probe(Command::shell(command.as_str())).await.map_err(|why| why.message)?;
+                let why = || format!("status {}: {}", said.status, said.stderr_text().trim());
+                if said.success() { Ok(said.stdout.clone()) } else { Err(why()) }
+            };
+            match said.await {
+                Ok(bytes) => self.look(&what, &bytes, redactor),
+                Err(why) => self.found.push(format!("{what} can't be searched: {why}")),
+            }
+        }
+        connections.close().await;
+    }
+
     /// Everything that runs of a project left on a host.
     pub async fn host(&mut self, name: &str, connection: &Connection, project: &str, redactor: &Redactor) {
         let connections = Connections::new();
@@ -138,12 +175,16 @@ impl Searched {
                 return Ok(Vec::new());
             }
             let find = Command::argv(["find", folder.as_str(), "-type", "f", "-print"]);
-            let names = target.probe(find).await?.stdout_text();
+            let found = target.probe(find).await?;
+            if !found.success() {
+                let why = format!("find: status {}: {}", found.status, found.stderr_text().trim());
+                return Err(RemoteError { kind: RemoteErrorKind::Refused, message: why, help: None });
+            }
             let mut files = Vec::new();
-            for path in names.lines() {
+            for path in found.stdout_text().lines() {
                 files.push((path.to_string(), target.read(path, LARGEST).await?.content.clone()));
             }
-            Ok::<_, crate::remote::RemoteError>(files)
+            Ok::<_, RemoteError>(files)
         };
         match looked.await {
             Ok(files) => files
@@ -184,7 +225,11 @@ mod tests {
         redactor.register("k3Pt0u");
         let sealed = r#"{"key":"YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0k3Pt0uAAAA==","label":"LABEL"}"#;
         let armored = r#"{"key":"-----BEGIN AGE ENCRYPTED FILE-----\nYWdk3Pt0u\n-----END","label":"LABEL"}"#;
-        for text in [sealed, armored] {
+        let whole = armored.replace("-----END", "-----END AGE ENCRYPTED FILE-----");
+        // On the same line, without quotes.
+        let beside = "key YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0k3Pt0uAAAA== of LABEL";
+        let lines = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdk3Pt0u\n-----END AGE ENCRYPTED FILE----- LABEL";
+        for text in [sealed, armored, whole.as_str(), beside, lines] {
             for (label, found) in [("nothing", 0), ("k3Pt0u", 1)] {
                 let mut searched = Searched::default();
                 searched.look("a journal", text.replace("LABEL", label).as_bytes(), &redactor);

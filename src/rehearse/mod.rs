@@ -17,7 +17,7 @@ pub mod required;
 mod runs;
 mod stages;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -146,6 +146,8 @@ pub struct Wanted {
     pub faults: Vec<Fault>,
     pub shard: Option<(usize, usize)>,
     pub quick: bool,
+    /// What the playbook is made of.
+    pub content: BTreeSet<PathBuf>,
     /// A shell command that brings a place back to its first state.
     pub restore: Option<String>,
     pub identities: Identities,
@@ -161,6 +163,8 @@ struct Rehearsing {
     hosts: Mutex<Vec<(String, Connection)>>,
     /// Runs that a place's own command took back.
     restored: Mutex<HashSet<String>>,
+    /// Places that were looked at after they were restored, by their projects.
+    looked: Mutex<HashSet<String>>,
 }
 
 /// Does all of it, and leaves its files in the folder.
@@ -176,11 +180,12 @@ pub async fn rehearse(
     let progress = Progress::new(screen, wanted.stages.len());
     let began = Instant::now();
     let hosts = Mutex::new(wanted.places.iter().flat_map(|place| place.reach.clone()).collect());
-    let rehearsing = Rehearsing { wanted, redactor, progress, began, hosts, restored: Mutex::default() };
+    let (restored, looked) = Default::default();
+    let rehearsing = Rehearsing { wanted, redactor, progress, began, hosts, restored, looked };
     let mut memory = Memory::default();
     for stage in rehearsing.wanted.stages.clone() {
         let began = Instant::now();
-        rehearsing.progress.begin(stage, &memory);
+        rehearsing.progress.begin(stage, rehearsing.expected(stage, &memory));
         let outcome = rehearsing.stage(stage, &mut memory, &mut told).await;
         let (verdict, summary, findings) = match outcome {
             Outcome::Seen { summary, findings } if findings.is_empty() => {
@@ -193,6 +198,10 @@ pub async fn rehearse(
         let row = Stage { name, verdict, seconds, summary, findings };
         rehearsing.progress.end(&row);
         memory.verdicts.push((stage, verdict));
+        told.stages.push(row);
+    }
+    for row in [rehearsing.edited(&told.content), rehearsing.stopped()].into_iter().flatten() {
+        rehearsing.progress.end(&row);
         told.stages.push(row);
     }
     for place in &rehearsing.wanted.places {
@@ -213,7 +222,29 @@ pub async fn rehearse(
     Ok(told)
 }
 
+fn failed(name: &str, summary: &str, finding: String) -> Stage {
+    let (name, summary, findings) = (name.into(), summary.into(), vec![finding]);
+    Stage { name, verdict: Verdict::Failed, seconds: 0.0, summary, findings }
+}
+
 impl Rehearsing {
+    /// A row of the result, where the playbook isn't any more what it was at the beginning: what the
+    /// result speaks of is not what its later stages ran.
+    fn edited(&self, content: &str) -> Option<Stage> {
+        let now = content::hash(&self.wanted.cwd, &self.wanted.content);
+        if now.as_ref().is_ok_and(|now| now == content) {
+            return None;
+        }
+        let why = now.err().map_or("rehearse it once more".into(), |why| why.message);
+        Some(failed("content", "the playbook or one of its roles was changed during the rehearsal", why))
+    }
+
+    /// The same, where somebody stopped it: a part that went well is not the whole.
+    fn stopped(&self) -> Option<Stage> {
+        let why = "what comes after that was not tried";
+        self.is_interrupted().then(|| failed("interrupted", "somebody stopped the rehearsal", why.into()))
+    }
+
     /// What still stands on places, each with how it is taken back.
     fn standing(&self) -> Vec<String> {
         let restored = self.restored.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

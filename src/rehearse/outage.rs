@@ -1,6 +1,8 @@
 //! What a user of a service saw: a prober that asks endpoints ten times a second while something is
 //! done to them.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -29,20 +31,52 @@ const MAX_BODY: u64 = 1 << 20;
 pub struct Endpoint {
     pub name: String,
     pub url: Text,
-    /// Any of these is well.
+    /// Any of these is well; -1 stands for no answer, as for `uri`.
     #[serde(default = "ok")]
-    pub status: Vec<u16>,
+    pub status: Vec<i32>,
     /// A host of the inventory whose network it is asked from; else this machine.
     pub from: Option<String>,
-    /// A longer outage fails the rehearsal. Seconds.
-    pub max_outage: Option<f64>,
+    /// A longer outage fails the rehearsal.
+    pub max_outage: Option<Most>,
 }
 
-fn ok() -> Vec<u16> {
+/// Seconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Most {
+    Always(f64),
+    /// By the name of the playbook's file; `default` of all others.
+    Of(BTreeMap<String, f64>),
+}
+
+impl Most {
+    fn all(&self) -> Vec<f64> {
+        match self {
+            Most::Always(most) => vec![*most],
+            Most::Of(playbooks) => playbooks.values().copied().collect(),
+        }
+    }
+}
+
+fn ok() -> Vec<i32> {
     vec![200]
 }
 
+const NO_ANSWER: i32 = -1;
+
 impl Endpoint {
+    /// For how long it may be away while these playbooks are run.
+    pub fn most(&self, playbooks: &[PathBuf]) -> Option<f64> {
+        let of = |names: &BTreeMap<String, f64>, playbook: &PathBuf| {
+            let name = playbook.file_name().unwrap_or_default().to_string_lossy();
+            names.get(&*name).or_else(|| names.get("default")).copied()
+        };
+        match self.max_outage.as_ref()? {
+            Most::Always(most) => Some(*most),
+            Most::Of(names) => playbooks.iter().filter_map(|playbook| of(names, playbook)).reduce(f64::max),
+        }
+    }
+
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), String> {
@@ -50,7 +84,7 @@ impl Endpoint {
         match () {
             () if !is_http => Err(format!("{}: the url must begin with http:// or https://", self.name)),
             () if self.status.is_empty() => Err(format!("{}: no status would be well", self.name)),
-            () if self.max_outage.is_some_and(|s| s < 0.0) => {
+            () if self.max_outage.as_ref().is_some_and(|most| most.all().iter().any(|s| *s < 0.0)) => {
                 Err(format!("{}: max_outage must not be negative", self.name))
             }
             () => Ok(()),
@@ -71,6 +105,7 @@ impl Endpoints {
     /// One of the hosts can't be.
     pub async fn connect(
         endpoints: &[Endpoint],
+        playbooks: &[PathBuf],
         reach: &[(String, Connection)],
     ) -> Result<Endpoints, String> {
         let connections = Connections::new();
@@ -83,7 +118,10 @@ impl Endpoints {
                     None => return Err(format!("{}: there is no host {from} to ask it from", endpoint.name)),
                 },
             };
-            all.push((endpoint.clone(), target.map_err(|e| format!("{}: {}", endpoint.name, e.message))?));
+            let target = target.map_err(|e| format!("{}: {}", endpoint.name, e.message))?;
+            let endpoint =
+                Endpoint { max_outage: endpoint.most(playbooks).map(Most::Always), ..endpoint.clone() };
+            all.push((endpoint, target));
         }
         Ok(Endpoints { connections, all })
     }
@@ -129,13 +167,15 @@ pub struct Prober {
 }
 
 impl Prober {
-    pub async fn stop(self) -> Vec<Watched> {
+    /// # Errors
+    /// One of them died, and so saw nothing.
+    pub async fn stop(self) -> Result<Vec<Watched>, String> {
         self.stop.send(true).ok();
         let mut all = Vec::new();
         for one in self.watching {
-            all.extend(one.await.ok());
+            all.push(one.await.map_err(|why| format!("the prober of an endpoint died: {why}"))?);
         }
-        all
+        Ok(all)
     }
 }
 
@@ -150,7 +190,7 @@ async fn probe(
         url: endpoint.url.as_str().to_string(),
         probes: 0,
         outages: Vec::new(),
-        max_outage: endpoint.max_outage,
+        max_outage: endpoint.most(&[]),
     };
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -194,9 +234,36 @@ async fn ask(endpoint: &Endpoint, target: &Target) -> Result<(), String> {
         tls: Tls::default(),
     };
     match http::send(target, &request).await.result {
-        Ok(response) if endpoint.status.contains(&response.status) => Ok(()),
+        Ok(response) if endpoint.status.contains(&response.status.into()) => Ok(()),
+        Err(_) if endpoint.status.contains(&NO_ANSWER) => Ok(()),
         Ok(response) => Err(format!("status {}", response.status)),
         Err(HttpFailure::Request(why)) => Err(why),
         Err(HttpFailure::Remote(why)) => Err(why.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_playbook_may_have_an_outage_of_its_own() {
+        let endpoint = |most: &str| Endpoint {
+            name: "x".into(),
+            url: Text::new("http://x/"),
+            status: ok(),
+            from: None,
+            max_outage: serde_json::from_str(most).expect("seconds"),
+        };
+        let most = |most: &str, playbooks: &[&str]| {
+            endpoint(most).most(&playbooks.iter().map(PathBuf::from).collect::<Vec<_>>())
+        };
+        let map = r#"{"default": 0, "long.yml": 9}"#;
+        assert_eq!(most("3", &["a.yml"]), Some(3.0));
+        assert_eq!(most(map, &["/srv/playbooks/long.yml"]), Some(9.0));
+        assert_eq!(most(map, &["short.yml"]), Some(0.0));
+        assert_eq!(most(map, &["short.yml", "long.yml"]), Some(9.0));
+        assert_eq!(most(r#"{"long.yml": 9}"#, &["short.yml"]), None);
+        assert!(endpoint(r#"{"default": -1}"#).check().is_err());
     }
 }

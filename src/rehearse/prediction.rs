@@ -18,7 +18,8 @@ pub struct Seen {
     pub status: String,
     /// Neither ok nor changed could be promised; why.
     pub unknown: Option<String>,
-    pub skipped_for: Option<String>,
+    /// Why it was skipped, or failed.
+    pub reason: Option<String>,
     /// A second run may change it again.
     pub again: bool,
 }
@@ -68,7 +69,7 @@ fn outcome(event: &Value) -> Option<Seen> {
         at: text(&event["task"]["at"])?,
         status: text(&event["status"])?,
         unknown: text(&event["unknown"]),
-        skipped_for: reason,
+        reason,
         again: event["task"]["again"] == true,
     })
 }
@@ -128,11 +129,16 @@ fn both(result: &mut Prediction, p: &Seen, h: &Seen) {
     match (p.status.as_str(), h.status.as_str()) {
         ("ok", "changed") | ("changed", "ok" | "skipped") => result.wrong.push(told(None)),
         ("skipped", "changed") => {
-            let why = p.skipped_for.clone().unwrap_or_else(|| "check mode can't run it".into());
+            let why = p.reason.clone().unwrap_or_else(|| "check mode can't run it".into());
             result.unknown.push(told(Some(format!("check mode skips it: {why}"))));
         }
-        // A failure is told by the stage in which it happened.
-        ("failed" | "unreachable", _) | (_, "failed" | "unreachable") => {}
+        // A failure of the run is told by its stage.
+        (_, "failed" | "unreachable") => {}
+        // One of check mode that was ignored promises nothing.
+        (failed @ ("failed" | "unreachable"), _) => {
+            let why = p.reason.clone().unwrap_or_else(|| failed.into());
+            result.unknown.push(told(Some(format!("check mode fails: {why}"))));
+        }
         _ => result.right += 1,
     }
 }
@@ -200,7 +206,9 @@ mod tests {
             ("skipped", "ok", 1, 0, 0),
             ("skipped", "changed", 0, 0, 1),
             ("ok", "failed", 0, 0, 0),
-            ("failed", "changed", 0, 0, 0),
+            ("failed", "changed", 0, 0, 1),
+            ("failed", "ok", 0, 0, 1),
+            ("failed", "failed", 0, 0, 0),
         ] {
             let got = compare(&plain(&[("a", predicted)]), &plain(&[("a", happened)]));
             let counts = (got.right, got.wrong.len(), got.unknown.len());

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::engine::fault::{FAULT, STRUCK, succeeded};
-use crate::remote::Connection;
+use crate::remote::{Connection, TransportKind};
 use crate::run::store::Store;
 
 use super::fault::Strikes;
@@ -27,9 +27,13 @@ const LONGEST_SHELL: Duration = Duration::from_secs(900);
 pub struct Place {
     /// As given to `-i`.
     pub inventory: Vec<String>,
+    /// Hosts of the playbook.
+    pub hosts: Vec<String>,
     pub runs: PathBuf,
     /// Faults that it does by itself.
     pub strikes: Strikes,
+    /// Shell commands, each with its host: what they print is searched for secrets.
+    pub searched: Vec<(String, String)>,
     /// What locks on hosts are named after.
     pub project: String,
     /// How the hosts of the playbook are reached, and those that endpoints are asked from.
@@ -42,8 +46,18 @@ pub struct Place {
 const INVENTORY: &str = "SEQN_PLAY_INVENTORY";
 
 impl Place {
-    fn inventory(&self) -> String {
+    pub fn inventory(&self) -> String {
         self.inventory.join(",")
+    }
+
+    /// A host that both are about: whoever breaks one breaks the other. This machine may be many places.
+    pub fn shares(&self, other: &Place) -> Option<String> {
+        let far = |place: &Place| -> Vec<String> {
+            let reach = place.reach.iter().filter(|(name, _)| place.hosts.contains(name));
+            reach.filter(|(_, to)| to.transport != TransportKind::Local).map(|(_, to)| to.place()).collect()
+        };
+        let others = far(other);
+        far(self).into_iter().find(|host| others.contains(host))
     }
 
     /// A shell command of this machine, about this place. Ctrl-C doesn't reach it: whoever stops a

@@ -7,7 +7,6 @@ use crate::report::rehearsal::{Stage, Verdict};
 use crate::report::{Paint, Screen};
 
 use super::StageName;
-use super::stages::Memory;
 
 /// Under which the screen knows what is going on.
 const LINE: &str = "rehearsal";
@@ -23,11 +22,10 @@ impl Progress {
         Progress { screen, stages, begun: Mutex::new(0) }
     }
 
-    pub fn begin(&self, stage: StageName, memory: &Memory) {
+    pub fn begin(&self, stage: StageName, left: Option<Duration>) {
         let mut begun = self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *begun += 1;
-        let left = memory.expected(stage).map(|left| format!(", {} left", about(left))).unwrap_or_default();
-        self.screen.running(LINE, &format!("{} ({} of {}{left})", stage.name(), begun, self.stages));
+        self.screen.running(LINE, &going_on(stage, *begun, self.stages, left));
     }
 
     pub fn end(&self, stage: &Stage) {
@@ -48,6 +46,12 @@ impl Progress {
         self.screen.line(paint(verdict), &row);
         self.screen.running(LINE, &format!("faults ({done} of {}, {} left)", cases.all, about(left)));
     }
+}
+
+/// `again (5 of 9, about 12 min left)`
+fn going_on(stage: StageName, begun: usize, of: usize, left: Option<Duration>) -> String {
+    let left = left.filter(|left| !left.is_zero()).map(|left| format!(", {} left", about(left)));
+    format!("{} ({begun} of {of}{})", stage.name(), left.unwrap_or_default())
 }
 
 fn paint(verdict: Verdict) -> Paint {
@@ -81,12 +85,13 @@ impl Cases {
         (*done, most.map_or(left, |most| left.min(most)))
     }
 
-    /// Whether there is time for another one.
+    /// Whether there is time for another one. There is for the first: where none was tried nothing is
+    /// proven.
     pub fn has_time(&self) -> bool {
         let Some(until) = self.until else { return true };
         let done = *self.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let each = self.began.elapsed() / u32::try_from(done.max(1)).unwrap_or(u32::MAX);
-        Instant::now() + each < until
+        done == 0 || Instant::now() + each < until
     }
 }
 
@@ -102,9 +107,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn there_is_always_time_for_one_case() {
+        let cases = Cases::new(3, Some(Instant::now()));
+        assert!(cases.has_time());
+        cases.one_more();
+        assert!(!cases.has_time());
+    }
+
+    #[test]
     fn time_left_in_words() {
         assert_eq!(about(Duration::from_millis(3)), "about 1 s");
         assert_eq!(about(Duration::from_secs(99)), "about 99 s");
         assert_eq!(about(Duration::from_secs(3590)), "about 60 min");
+        let left = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(going_on(StageName::Again, 5, 9, left(3300)), "again (5 of 9, about 55 min left)");
+        assert_eq!(going_on(StageName::Leaks, 9, 9, left(0)), "leaks (9 of 9)");
+        assert_eq!(going_on(StageName::Check, 2, 9, None), "check (2 of 9)");
     }
 }

@@ -168,7 +168,7 @@ impl Rehearsing {
         let prober = self.place().endpoints.watch();
         let ended = self.start(name, doing).await;
         let watched = prober.stop().await;
-        Ok((ended?, watched))
+        Ok((ended?, watched?))
     }
 }
 

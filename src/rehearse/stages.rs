@@ -6,7 +6,8 @@ use crate::lint::lint;
 use crate::report::rehearsal::{Phase, Rehearsal, Verdict, Watched};
 use crate::source::Severity;
 
-use super::case::Baseline;
+use super::case::{Baseline, QUICK};
+use super::fault::{cases, shard};
 use super::leaks::Searched;
 use super::prediction::{self, Seen};
 use super::program::{Doing, Ended, LONGEST, Place};
@@ -35,6 +36,8 @@ pub struct Memory {
     pub idempotent: bool,
     /// The place is in its first state again, as far as that can be seen.
     pub returned: bool,
+    /// What hosts kept of the runs, before anything was restored.
+    pub searched: Searched,
 }
 
 impl Memory {
@@ -47,17 +50,21 @@ impl Memory {
     pub fn ran_well(&self, stage: StageName) -> Option<&Ran> {
         self.ran(stage).filter(|ran| ran.fine)
     }
+}
 
-    /// How long what is left will take, once that can be guessed.
-    pub fn expected(&self, from: StageName) -> Option<Duration> {
-        let took = self.ran(StageName::Run)?.took;
-        Some(match from {
-            StageName::Finish => took * 4 + self.check_took * 2,
-            StageName::Again => took * 2 + self.check_took,
-            StageName::Rollback => took + self.check_took,
-            _ => return None,
-        })
-    }
+/// How long these stages will take, by how long one run and one check took: whatever is run is rolled back
+/// too. A case is a run that meets a fault, what leads out of it, a look, and the way back to the first
+/// state; `cases` are those that one place takes.
+fn expected(stages: &[StageName], run: Duration, check: Duration, cases: u32) -> Duration {
+    let under = u32::from(stages.contains(&StageName::Finish));
+    let of = |stage: &StageName| match stage {
+        StageName::Finish => run + check * 2,
+        StageName::Again => run,
+        StageName::Rollback => run * (1 + under) + check,
+        StageName::Faults => (run * 2 + check) * cases,
+        _ => Duration::ZERO,
+    };
+    stages.iter().map(of).sum()
 }
 
 pub(super) fn seen(summary: impl Into<String>, findings: Vec<String>) -> Outcome {
@@ -83,7 +90,7 @@ impl Rehearsing {
             StageName::Rollback => self.rollback(memory, told).await,
             StageName::Outage => self.outage(told).await,
             StageName::Faults => self.faults(memory, told).await,
-            StageName::Leaks => self.leaks(told).await,
+            StageName::Leaks => self.leaks(memory, told).await,
         }
     }
 
@@ -93,6 +100,19 @@ impl Rehearsing {
 
     pub(super) fn place(&self) -> &Place {
         &self.wanted.places[0]
+    }
+
+    /// How long it will take from this stage on, once that can be guessed.
+    pub(super) fn expected(&self, from: StageName, memory: &Memory) -> Option<Duration> {
+        let ran = memory.ran(StageName::Run)?;
+        let left: Vec<StageName> =
+            self.wanted.stages.iter().copied().filter(|stage| *stage >= from).collect();
+        let cases = shard(cases(&self.wanted.faults, &ran.steps), self.wanted.shard).len();
+        let each = u32::try_from(cases.div_ceil(self.wanted.places.len())).unwrap_or(u32::MAX);
+        let without = expected(&left, ran.took, memory.check_took, 0);
+        let with = expected(&left, ran.took, memory.check_took, each);
+        let most = QUICK.saturating_sub(self.began.elapsed()).max(without);
+        Some(if self.wanted.quick { with.min(most) } else { with })
     }
 
     fn lint(&self) -> Outcome {
@@ -130,6 +150,12 @@ impl Rehearsing {
         let changed = predicted.iter().filter(|seen| seen.is_changed()).count();
         let unknown = predicted.iter().filter(|seen| seen.unknown.is_some()).count();
         let all = predicted.len();
+        if all == 0 {
+            return wrong(
+                "nothing is rehearsed",
+                "no task of it is run: look at --tags, --skip-tags and --limit",
+            );
+        }
         memory.predicted = Some(predicted);
         memory.check_took = ended.took;
         seen(format!("{changed} of {all} would change, {unknown} unknown"), Vec::new())
@@ -138,6 +164,9 @@ impl Rehearsing {
     async fn outage(&self, told: &Rehearsal) -> Outcome {
         if self.place().endpoints.is_empty() {
             return seen("seqn_probe_endpoints names no endpoint", Vec::new());
+        }
+        if told.phases.is_empty() {
+            return Outcome::Skipped("there was no run".into());
         }
         let mut findings = Vec::new();
         let mut longest: Option<(&Phase, &Watched)> = None;
@@ -199,17 +228,21 @@ impl Rehearsing {
         let well = cases.len() - findings.len();
         let done = cases.len();
         told.cases = cases;
+        if done == 0 {
+            return Outcome::Skipped(format!("none of the {} was tried", counted(in_all, "case")));
+        }
         seen(format!("{well} of {done} led to a place that is well ({in_all} cases in all)"), findings)
     }
 
-    async fn leaks(&self, told: &Rehearsal) -> Outcome {
-        let mut searched = Searched::default();
+    async fn leaks(&self, memory: &mut Memory, told: &Rehearsal) -> Outcome {
+        let mut searched = std::mem::take(&mut memory.searched);
         searched.folder(&self.wanted.folder, &self.redactor);
         let hosts = self.hosts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         for place in self.used() {
             for (name, connection) in &hosts {
                 searched.host(name, connection, &place.project, &self.redactor).await;
             }
+            searched.commands(place, "at the end", &self.redactor).await;
         }
         // What is about to be written of this rehearsal passes the Redactor, and is looked at all the same.
         match told.redacted(&self.redactor) {
@@ -238,4 +271,22 @@ pub(super) fn counted(number: usize, one: &str) -> String {
 fn told_problem(problem: &crate::source::Diagnostic) -> String {
     let at = problem.span.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
     format!("error[{}]: {}{at}", problem.code, problem.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_mostly_cases() {
+        let (run, check) = (Duration::from_secs(4), Duration::from_secs(1));
+        let left = |from, cases| {
+            let stages: Vec<StageName> = StageName::ALL.into_iter().filter(|stage| *stage >= from).collect();
+            expected(&stages, run, check, cases).as_secs()
+        };
+        assert_eq!(left(StageName::Again, 0), 4 + 5);
+        assert_eq!(left(StageName::Again, 300), 4 + 5 + 9 * 300);
+        assert_eq!(left(StageName::Finish, 0), 6 + 4 + 9);
+        assert_eq!((left(StageName::Faults, 300), left(StageName::Leaks, 300)), (2700, 0));
+    }
 }

@@ -76,7 +76,7 @@ pub struct Facts {
 }
 
 /// What narrows a run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     pub limit: Option<String>,
     pub tags: Vec<String>,

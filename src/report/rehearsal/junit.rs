@@ -4,10 +4,14 @@ use super::{Rehearsal, Verdict};
 use crate::report::junit::{Suite, TestCase, Told, document};
 
 pub fn write(rehearsal: &Rehearsal) -> String {
+    // What nobody tried fails a rehearsal, and who reads this must see that.
+    let failed = rehearsal.stages.iter().any(|stage| stage.verdict == Verdict::Failed);
     let told = |verdict, text: &str| match verdict {
         Verdict::Passed => Told::Well,
-        Verdict::Failed => Told::Failure { message: first_line(text), text: text.to_string() },
-        Verdict::Skipped => Told::Skipped { message: text.to_string() },
+        Verdict::Skipped if failed => Told::Skipped { message: text.to_string() },
+        Verdict::Failed | Verdict::Skipped => {
+            Told::Failure { message: first_line(text), text: text.to_string() }
+        }
     };
     let stages = rehearsal.stages.iter().map(|stage| {
         let text = match stage.findings.is_empty() {

@@ -10,15 +10,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::report::facts::Scope;
 use crate::secret::Redactor;
 
 pub use table::{fault_table, short};
 
-/// Raised when an older program would misread a result.
-pub const FORMAT: u32 = 1;
+/// Raised when a result says something that another program would miss, or misses what it looks for.
+pub const FORMAT: u32 = 2;
 
 /// The file of the result that programs read.
 pub const RESULT: &str = "rehearsal.json";
+
+/// The word of a case whose run went well in spite of its fault.
+pub const FINE: &str = "fine";
 
 /// A file of the result.
 pub struct Form {
@@ -46,6 +50,9 @@ pub struct Rehearsal {
     pub content: String,
     pub inventory: Vec<String>,
     pub hosts: Vec<String>,
+    /// What it was narrowed by.
+    #[serde(default)]
+    pub scope: Scope,
     pub by: String,
     pub reason: Option<String>,
     pub begun: String,
@@ -249,6 +256,14 @@ impl Rehearsal {
             words.push(format!("only the faults {}", self.only_faults.join(" ")));
         }
         words.extend(self.shard.iter().map(|shard| format!("shard {shard}")));
+        let Scope { limit, tags, skip_tags } = &self.scope;
+        let limit: Vec<&str> = limit.iter().map(String::as_str).collect();
+        let tags = [("tags", tags.join(",")), ("skip-tags", skip_tags.join(",")), ("limit", limit.join(","))];
+        words.extend(
+            tags.iter()
+                .filter(|(_, given)| !given.is_empty())
+                .map(|(flag, given)| format!("--{flag} {given}")),
+        );
         words.join(", ")
     }
 }

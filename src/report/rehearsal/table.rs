@@ -1,6 +1,6 @@
 //! `rehearsal.txt`, and what a terminal shows at the end.
 
-use super::{Case, Rehearsal, Verdict};
+use super::{Case, FINE, Rehearsal, Verdict};
 
 pub fn write(rehearsal: &Rehearsal) -> String {
     let mut text = format!(
@@ -57,14 +57,17 @@ pub fn fault_table(cases: &[Case]) -> String {
             faults.push(&case.fault);
         }
     }
-    let mut text = format!("\n{:<24} {:>16} {:>16}\n", "fault", "then resume", "then rollback");
+    let (resume, rollback, none) = ("then resume", "then rollback", "nothing to resume");
+    let mut text = format!("\n{:<24} {resume:>16} {rollback:>16} {none:>18}\n", "fault");
     for fault in faults {
         let count = |then: &str| {
             let of = || cases.iter().filter(move |c| c.fault == fault && c.then == then);
             let ran = of().filter(|c| c.verdict != Verdict::Skipped).count();
             format!("{}/{ran} well", of().filter(|c| c.verdict == Verdict::Passed).count())
         };
-        text += &format!("{fault:<24} {:>16} {:>16}\n", count("resume"), count("rollback"));
+        // The run went well in spite of it.
+        let fine = cases.iter().filter(|c| c.fault == fault && c.then == "resume" && c.word == FINE).count();
+        text += &format!("{fault:<24} {:>16} {:>16} {fine:>18}\n", count("resume"), count("rollback"));
     }
     text
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::{Answer, Vps, get, good, output, request, sandbox_is_possible, staging, wait_for};
 use serde_json::{Value, json};
@@ -96,13 +97,19 @@ fn webhook_secrets(vps: &Vps) {
     };
     let (shop, legacy) = (&seqn.shop_webhook_endpoint, &seqn.legacy_webhook_endpoint);
     assert_eq!((signature(shop), signature(legacy)), ("accepted".into(), "accepted".into()));
+    let probed = || get(&signature_of(vps, shop)).status;
+    assert_eq!(probed(), 200);
     let fresh = rotate(shop);
     assert_eq!((signature(shop), signature(legacy)), ("rejected".into(), "accepted".into()));
+    let received = format!("{}/received", seqn.shop_webhooks_url);
+    let before = get(&received).json;
+    assert_eq!((probed(), get(&received).json), (502, before), "a prober leaves no trace");
     let env = "consumers/shop-webhooks/.env";
     vps.set(env, "SEQN_WEBHOOK_SECRET_PENDING", &fresh);
     vps.recreate("shop-webhooks");
     assert_eq!(signature(shop), "accepted");
-    assert_eq!(get(&format!("{}/received", seqn.shop_webhooks_url)).json["last"]["slot"], "pending");
+    assert_eq!(get(&received).json["last"]["slot"], "pending");
+    assert_eq!(probed(), 200);
     let slots = good(&mut vps.on("docker compose exec -T shop-webhooks /seqn-standin slots"));
     let slots: Vec<&str> = slots.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(slots, ["current", "pending"]);
@@ -185,7 +192,8 @@ fn authentik_api_token(vps: &Vps) {
         });
         (now["status"].as_str().unwrap_or_default().to_owned(), now["error"].clone())
     };
-    assert_eq!(provisioned(), ("synced".to_owned(), Value::Null));
+    let probed = || get(&format!("{}/probe/provisioning", vps.raised.api_url)).status;
+    assert_eq!((provisioned(), probed()), (("synced".to_owned(), Value::Null), 200));
     let found = vps.admin("GET", "/core/tokens/?identifier=silver-auth-api", &Value::Null);
     let owner = found.json["results"][0]["user"].clone();
     let make = |identifier: &str, user: &Value| {
@@ -209,6 +217,7 @@ fn authentik_api_token(vps: &Vps) {
     assert_eq!(provisioned(), ("synced".to_owned(), Value::Null));
     assert_eq!(vps.admin("DELETE", "/core/tokens/silver-auth-api-2/", &Value::Null).status, 204);
     assert_eq!(provisioned(), ("failed".to_owned(), json!("authentik_unauthorized")));
+    assert_eq!(probed(), 502);
 }
 
 fn session_secret(vps: &Vps) {
@@ -233,14 +242,39 @@ fn session_secret(vps: &Vps) {
 }
 
 fn misbehaviour(vps: &Vps) {
-    let config = || get(&format!("{}/v1/config", vps.raised.api_url)).status;
-    let rules = ["half", "drop", "refuse", "status=500", "status-after=418", "slow=1"];
+    let config = || {
+        let began = Instant::now();
+        (get(&format!("{}/v1/config", vps.raised.api_url)).status, began.elapsed())
+    };
+    let quick = (0..5).map(|_| config().1).min().unwrap_or_default();
+    let rules = ["half", "drop", "refuse", "status=500", "status-after=418", "slow=900"];
     let rules: Vec<String> = rules.iter().map(|what| format!("GET /v1/config {what} times=1")).collect();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
     vps.misbehave("silver-auth-api", &rules);
-    let seen: Vec<u16> = rules.iter().map(|_| config()).collect();
+    let (seen, took): (Vec<u16>, Vec<Duration>) = rules.iter().map(|_| config()).unzip();
     assert_eq!(seen, [0, 0, 0, 500, 418, 200]);
-    assert_eq!(config(), 200);
+    assert!(took[5] >= Duration::from_millis(900) && took[5] > quick, "{:?} after {quick:?}", took[5]);
+    assert_eq!(config().0, 200);
+
+    // Whether it was done is another question than what was answered.
+    let canary = format!("/projects/{}", vps.raised.seqn.canary_project);
+    let version = || vps.console("GET", &canary, &Value::Null).json["secret"]["version"].as_i64();
+    for (what, status, done) in [
+        ("half", 0, 1),
+        ("drop", 0, 1),
+        ("refuse", 0, 0),
+        ("status=500", 500, 0),
+        ("status-after=418", 418, 1),
+        ("slow=300", 200, 1),
+        ("disagree", 200, 0),
+    ] {
+        let before = version().expect("a version");
+        vps.misbehave("silver-auth-api", &[&format!("POST * {what}")]);
+        let told = vps.console("POST", &format!("{canary}/secret/rotate"), &Value::Null);
+        vps.misbehave("silver-auth-api", &[]);
+        assert_eq!((told.status, version()), (status, Some(before + done)), "{what}");
+    }
+    disagreement(vps);
 
     // It outlives the container, which then doesn't become healthy.
     vps.misbehave("silver-auth-api", &["GET /healthz status=503"]);
@@ -260,6 +294,62 @@ fn misbehaviour(vps: &Vps) {
     assert_eq!(get(&url).json["error"], "fault_file_invalid");
     vps.misbehave("silver-auth-api", &[]);
     assert!(!output(staging(&["misbehave"], &vps.dir).arg("nobody")).status.success());
+}
+
+/// Each that can say what isn't so says it, and nothing has changed.
+fn disagreement(vps: &Vps) {
+    let seqn = &vps.raised.seqn;
+    let told = |service: &str, rule: &str, ask: &dyn Fn() -> u16| {
+        vps.misbehave(service, &[&format!("{rule} disagree")]);
+        let status = ask();
+        vps.misbehave(service, &[]);
+        status
+    };
+    let status = |url: &str| get(url).status;
+
+    // What is right is denied.
+    let backend = format!("{}/application", seqn.shop_backend_url);
+    assert_eq!(told("silver-auth-api", "GET /v1/backend/application", &|| status(&backend)), 502);
+    assert_eq!(status(&backend), 200);
+    let signature = signature_of(vps, &seqn.shop_webhook_endpoint);
+    assert_eq!(told("shop-webhooks", "POST /webhook", &|| status(&signature)), 502);
+    assert_eq!(status(&signature), 200);
+    let jars = tempfile::tempdir().unwrap();
+    let callback = |name: &str| log_in(vps, &jars.path().join(name)).0.parse().expect("a status");
+    assert_eq!(told("authentik-server", "POST /application/o/token/", &|| callback("denied")), 502);
+    assert_eq!(callback("allowed"), 302);
+
+    // What is said to be done is not.
+    let endpoint = format!("/webhook-endpoints/{}", seqn.shop_webhook_endpoint);
+    let version = || vps.console("GET", &endpoint, &Value::Null).json["secret"]["version"].clone();
+    let before = version();
+    let rotate = || vps.console("POST", &format!("{endpoint}/secret/rotate"), &Value::Null).status;
+    assert_eq!(told("silver-auth-api", "POST *", &rotate), 200);
+    assert_eq!((version(), status(&signature)), (before, 200));
+
+    let found = vps.admin("GET", "/providers/oauth2/?client_id=silver-auth", &Value::Null);
+    let provider = format!("/providers/oauth2/{}/", found.json["results"][0]["pk"]);
+    let secret = || vps.admin("GET", &provider, &Value::Null).json["client_secret"].clone();
+    let before = secret();
+    let patch = || vps.admin("PATCH", &provider, &json!({"client_secret": "d".repeat(64)})).status;
+    assert_eq!((told("authentik-server", "PATCH *", &patch), secret()), (200, before));
+
+    let token = json!({"identifier": "doubted", "intent": "api", "expiring": false});
+    assert_eq!(vps.admin("POST", "/core/tokens/", &token).status, 201);
+    let key = || vps.admin("GET", "/core/tokens/doubted/view_key/", &Value::Null).json["key"].clone();
+    let before = key();
+    assert!(before.is_string());
+    let set = || vps.admin("POST", "/core/tokens/doubted/set_key/", &json!({"key": "k".repeat(40)})).status;
+    assert_eq!(told("authentik-server", "POST *", &set), 204);
+    let delete = || vps.admin("DELETE", "/core/tokens/doubted/", &Value::Null).status;
+    assert_eq!(told("authentik-server", "DELETE *", &delete), 204);
+    assert_eq!(key(), before);
+    assert_eq!((delete(), key()), (204, Value::Null));
+}
+
+/// Where a prober asks whether a receiver accepts what is signed now.
+fn signature_of(vps: &Vps, endpoint: &str) -> String {
+    format!("{}/probe/webhooks/{endpoint}", vps.raised.api_url)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client;
 use crate::crypto;
 use crate::http::{self, Answer, Reply, Request};
-use crate::silver::signature;
+use crate::silver::{PROBE, signature};
 use crate::{mounted, required, say};
 
 /// Older or newer events are somebody's who kept one. Seconds.
@@ -103,7 +103,11 @@ fn receive(request: &Request, received: &mut Received) -> Answer {
         own.is_some_and(|own| signed.split_whitespace().any(|signed| signed == own))
     };
     let slot = slots().into_iter().find(|(_, secret)| fits(secret)).map(|(slot, _)| slot);
-    match slot.filter(|_| now.abs_diff(timestamp) <= TOLERANCE && !request.disagree) {
+    let slot = slot.filter(|_| now.abs_diff(timestamp) <= TOLERANCE && !request.disagree);
+    if event["type"] == PROBE {
+        return Ok(if slot.is_some() { Reply::empty(204) } else { Reply::error(401, "invalid_signature") });
+    }
+    match slot {
         Some(slot) => {
             received.accepted += 1;
             received.last =

@@ -17,7 +17,7 @@ use postgres::Config;
 use serde_json::json;
 
 use self::provisioning::Provisioner;
-pub use self::webhooks::signature;
+pub use self::webhooks::{PROBE, signature};
 use crate::database::Database;
 use crate::http::{self, Answer, Reply, Request};
 use crate::{crypto, log, required};
@@ -138,6 +138,8 @@ impl Silver {
             ("GET", ["auth", "login"]) => self.begin_login(request),
             ("GET", ["auth", "callback"]) => self.finish_login(request),
             ("GET", ["v1", "backend", "application"]) => self.application(request),
+            ("GET", ["probe", "provisioning"]) => Ok(self.provisioner.probe()),
+            ("GET", ["probe", "webhooks", endpoint]) => self.probe_webhook(endpoint),
             (_, ["v1", "console", rest @ ..]) => self.console(request, rest),
             _ => Ok(Reply::not_found()),
         }

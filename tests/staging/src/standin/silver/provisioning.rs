@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::{self, Answer};
 use crate::database::Database;
-use crate::http::encoded;
+use crate::http::{Reply, encoded};
 use crate::{log, required};
 
 /// What failed is tried again after so long.
@@ -80,6 +80,15 @@ impl Provisioner {
         match self.group(slug)? {
             Some(pk) => self.ask("DELETE", &format!("{pk}/"), &Value::Null).map(drop),
             None => Ok(()),
+        }
+    }
+
+    /// Whether Authentik takes the token, for a prober: 200, or 502 with what provisioning would fail with.
+    pub fn probe(&self) -> Reply {
+        match self.ask("GET", "?name=probe", &Value::Null) {
+            Ok(_) => Reply::json(200, &json!({"provisioning": "accepted"})),
+            Err("authentik_unreachable") => Reply::error(503, "authentik_unreachable"),
+            Err(code) => Reply::error(502, code),
         }
     }
 

@@ -25,6 +25,9 @@ const DELIVERY: &str = "json_build_object('id', id, 'event_id', event_id, 'event
 
 const EVENT: &str = "webhook.test";
 
+/// A receiver says of it whether its signature fits, and does no more.
+pub const PROBE: &str = "webhook.probe";
+
 /// The value of `webhook-signature`; none where the secret is none.
 pub fn signature(secret: &str, id: &str, timestamp: u64, body: &str) -> Option<String> {
     let key = crypto::from_base64(secret.strip_prefix(SECRET_PREFIX)?)?;
@@ -114,6 +117,24 @@ impl Silver {
         Ok(Reply::json(200, &with(row.get(0), "signing_secret", &secret)))
     }
 
+    /// Whether a receiver accepts what is signed now, for a prober: 200, 502 where it doesn't, and 503 where
+    /// it isn't there. Nothing is kept of it.
+    pub fn probe_webhook(&self, endpoint: &str) -> Answer {
+        let query = "SELECT url, secret FROM webhook_endpoint WHERE id = $1";
+        let Some(row) = self.database.with(|client| client.query_opt(query, &[&endpoint]))? else {
+            return Ok(Reply::not_found());
+        };
+        let (url, secret): (String, String) = (row.get(0), row.get(1));
+        let event = format!("msg_{}", crypto::random_letters(16)?);
+        Ok(match send(&url, &secret, &event, PROBE, &Value::Null) {
+            Ok(answer) if (200..=299).contains(&answer.status) => {
+                Reply::json(200, &json!({"signature": "accepted"}))
+            }
+            Ok(answer) => Reply::error(502, answer.json()["error"].as_str().unwrap_or("refused")),
+            Err(_) => Reply::error(503, "unreachable"),
+        })
+    }
+
     fn send_test(&self, endpoint: &str) -> Answer {
         let delivery = format!("whd_{}", crypto::random_letters(16)?);
         let event = format!("msg_{}", crypto::random_letters(16)?);
@@ -134,6 +155,20 @@ impl Silver {
     }
 }
 
+/// What the receiver of an endpoint says of an event that is signed as all are.
+fn send(url: &str, secret: &str, event: &str, kind: &str, data: &Value) -> Result<client::Answer, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let body = json!({"type": kind, "timestamp": now, "data": data}).to_string();
+    let signature = signature(secret, event, now, &body).ok_or("the signing secret is damaged")?;
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("webhook-id", event),
+        ("webhook-timestamp", &now.to_string()),
+        ("webhook-signature", &signature),
+    ];
+    client::send("POST", url, &headers, &body)
+}
+
 /// Sends what is pending, and keeps what the receiver said.
 fn deliver(database: &Database, delivery: &str) -> Result<(), String> {
     let query = "SELECT e.url, e.secret, e.secret_version, d.event_id FROM webhook_delivery d \
@@ -141,16 +176,7 @@ fn deliver(database: &Database, delivery: &str) -> Result<(), String> {
     let row = database.with(|client| client.query_one(query, &[&delivery]))?;
     let (url, secret): (String, String) = (row.get(0), row.get(1));
     let (version, event): (i32, String) = (row.get(2), row.get(3));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let body = json!({"type": EVENT, "timestamp": now, "data": {"delivery": delivery}}).to_string();
-    let signature = signature(&secret, &event, now, &body).ok_or("the signing secret is damaged")?;
-    let headers = [
-        ("Content-Type", "application/json"),
-        ("webhook-id", &event),
-        ("webhook-timestamp", &now.to_string()),
-        ("webhook-signature", &signature),
-    ];
-    let (status, accepted, error) = match client::send("POST", &url, &headers, &body) {
+    let (status, accepted, error) = match send(&url, &secret, &event, EVENT, &json!({"delivery": delivery})) {
         Ok(answer) => {
             let said = answer.json()["error"].as_str().map(ToOwned::to_owned);
             let accepted = match (answer.status, said.as_deref()) {
