@@ -15,6 +15,10 @@ const TASKS: &str = "
       register: looked
     - name: Depends on the look
       copy: {dest: DIR/depends, content: '{{ looked.cmd | join }}'}
+    - name: Each of what the look finds
+      copy: {dest: DIR/each, content: x}
+      loop: '{{ looked.cmd }}'
+      when: looked.cmd | length > 5
     - name: Write
       copy: {dest: DIR/written, content: new}
     - name: Tell somebody
@@ -61,6 +65,7 @@ Would change:
 Not known before the run:
   [box] Look: `check_mode: false`: it would really run, so a preview doesn't
   [box] Depends on the look: it depends on something unknown: object of type 'dict' has no attribute 'cmd'
+  [box] Each of what the look finds: it depends on something unknown: object of type 'dict' has no attribute 'cmd'
 
 Can't be taken back:
   [box] run touch (Tell somebody): what a command did cannot be undone by itself; give the task `undo:`

@@ -440,6 +440,13 @@ impl Instance<'_> {
     }
 
     fn failed(&self, failure: Failure) -> Outcome {
+        let engine = self.run.engine;
+        if engine.options.preview
+            && !failure.unreachable
+            && let Some(doubted) = engine.prospects.doubted(&self.host, &failure.message)
+        {
+            return doubted;
+        }
         if let Some(diagnostic) = failure.diagnostic {
             self.run.engine.sink.send(Event::Diagnostic(diagnostic));
         }

@@ -68,14 +68,19 @@ impl Prospects {
 
     /// In a preview a failure that may come from something unknown is unknown too.
     pub fn doubt(&self, host: &str, outcome: &mut Outcome) {
-        let mut uncertain = locked(&self.uncertain);
         if outcome.unknown.is_some() {
-            uncertain.insert(host.to_string());
+            locked(&self.uncertain).insert(host.to_string());
         }
-        if outcome.status == Status::Failed && uncertain.contains(host) {
+        if outcome.status == Status::Failed {
             let message = outcome.get("msg").map(|m| m.key_text()).unwrap_or_default();
-            *outcome = unknown(format!("it depends on something unknown: {message}"));
+            *outcome = self.doubted(host, &message).unwrap_or_else(|| outcome.clone());
         }
+    }
+
+    /// What becomes of a failure there, if it may come from something unknown.
+    pub fn doubted(&self, host: &str, message: &str) -> Option<Outcome> {
+        let is_uncertain = locked(&self.uncertain).contains(host);
+        is_uncertain.then(|| unknown(format!("it depends on something unknown: {message}")))
     }
 }
 
