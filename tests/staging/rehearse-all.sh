@@ -6,8 +6,8 @@
 #   tests/staging/rehearse-all.sh [WORD...]      or: make rehearse-all
 #
 # WORD takes only rotations with it in their line (oidc). FLAGS are more flags of `seqn-play rehearse`
-# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default four a core, since most
-# of a case is waiting. SAMPLE=N takes the first rotation whole and of the others the Nth part of the cases;
+# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default two a core, since a
+# part of a case is waiting. SAMPLE=N takes the first rotation whole and of the others the Nth part of the cases;
 # which part the number SEED says, by default another one each time.
 # KIND=docker takes one place with Docker, which is raised anew for each; without faults, since its state
 # can't be kept and brought back.
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.."
 
 profile=${PROFILE:-release}
 kind=${KIND:-sandbox}
-places=${PLACES:-$((4 * $(nproc)))}
+places=${PLACES:-$((2 * $(nproc)))}
 seed=${SEED:-$RANDOM}
 [ "$kind" = sandbox ] || places=1
 root=$PWD/tests/staging/.raised/rehearse-all

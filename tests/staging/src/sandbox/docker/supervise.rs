@@ -23,8 +23,8 @@ use crate::sandbox::machine::Machine;
 use crate::sandbox::postgres::First;
 use crate::sandbox::process::{MARK, Process, tell_starter};
 
-/// Until it was healthy once, a service is asked this often, so that tests needn't wait for a
-/// whole interval. Failures count at the pace of the interval only.
+/// Until it was healthy once, a service is asked after this time, and then after half as long again each
+/// time, so that tests needn't wait for a whole interval. Failures count at the pace of the interval only.
 const EAGER: Duration = Duration::from_millis(50);
 
 /// Runs until the container has stopped.
@@ -321,13 +321,15 @@ impl Supervisor {
     async fn ask_after(self: Arc<Supervisor>, health: Health) {
         let began = Instant::now();
         let mut counted = began;
+        let mut soon = EAGER;
         loop {
             let starting = {
                 let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = state.health.as_ref().map(|health| health.status.as_str());
                 now == Some("starting")
             };
-            sleep(if starting { EAGER } else { health.interval }).await;
+            sleep(if starting { soon } else { health.interval }).await;
+            soon = (soon * 3 / 2).min(health.interval);
             let probe = self.probe(&health).await;
             let passed = probe.exit_code == 0;
             let counts = passed || counted.elapsed() >= health.interval;
