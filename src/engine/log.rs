@@ -354,6 +354,7 @@ impl<'a> StepLog<'a> {
             task: self.task.to_string(),
             label: step.label.clone(),
             nature: self.nature(step),
+            looks: self.of.changes_nothing(),
             noted: on_host && step.effect.is_noted(),
             beside: kept.back.beside().next().is_some(),
             kept: self.log.recorder.seal(&kept)?,

@@ -12,7 +12,7 @@ use crate::run::store::Stored;
 
 use super::Rehearsing;
 use super::back::must_refuse;
-use super::fault::{Case, Fault, cases, scatter, shard};
+use super::fault::{Boundary, Case, Fault, cases, scatter, shard};
 use super::leaks;
 use super::managed;
 use super::prediction::{self, Seen};
@@ -24,8 +24,7 @@ pub const QUICK: Duration = Duration::from_secs(60);
 
 /// What cases are measured by: the run that met no fault.
 pub struct Baseline {
-    /// Labels of its Steps.
-    pub steps: Vec<String>,
+    pub steps: Vec<Boundary>,
     /// In the first state.
     pub predicted: Option<Vec<Seen>>,
     /// After it check mode finds nothing to do.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::run::record::Intent;
+
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -49,9 +51,10 @@ impl Fault {
     }
 
     /// Where around a Step it strikes: at the boundary before its effect, in the middle of it, at
-    /// the boundary after it.
-    fn places(self) -> &'static [&'static str] {
+    /// the boundary after it. What only looks has no effect; but what it found must survive the program.
+    fn places(self, around: &Boundary) -> &'static [&'static str] {
         match self {
+            fault if around.looks && fault != Fault::Kill => &[],
             Fault::Kill => &["after-intent", "during", "after-effect"],
             Fault::Cut => &["after-intent", "during"],
             Fault::Unhealthy => &["after-effect"],
@@ -82,6 +85,20 @@ pub struct Strike {
 
 /// What the hosts of a place name.
 pub type Strikes = BTreeMap<Fault, Vec<Strike>>;
+
+/// A Step of a run that met no fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boundary {
+    pub label: String,
+    /// It changes nothing, as its task says.
+    pub looks: bool,
+}
+
+impl Boundary {
+    pub fn of(intent: &Intent) -> Boundary {
+        Boundary { label: intent.label.clone(), looks: intent.looks }
+    }
+}
 
 /// One fault at one place of a run, and what is typed after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,16 +138,18 @@ impl fmt::Display for Case {
 /// Where every fault strikes the last Step too: once it is applied and written down.
 const LAST: &str = "after-record";
 
+const PLACES: [&str; 4] = ["after-intent", "during", "after-effect", LAST];
+
 /// Every fault at every boundary of these Steps, each followed by `resume` and by `rollback`.
-pub fn cases(faults: &[Fault], steps: &[String]) -> Vec<Case> {
+pub fn cases(faults: &[Fault], steps: &[Boundary]) -> Vec<Case> {
     let mut all = Vec::new();
     for fault in faults {
-        for (index, label) in steps.iter().enumerate() {
+        for (index, around) in steps.iter().enumerate() {
             // Behind the last one nothing more is written down, and all that is left is to prove it.
             let behind: &'static [&'static str] = if index + 1 == steps.len() { &[LAST] } else { &[] };
-            for place in fault.places().iter().chain(behind) {
+            for place in fault.places(around).iter().chain(behind) {
                 for forward in [true, false] {
-                    let (fault, step, label) = (*fault, index + 1, label.clone());
+                    let (fault, step, label) = (*fault, index + 1, around.label.clone());
                     all.push(Case { fault, step, label, place, forward });
                 }
             }
@@ -150,7 +169,7 @@ pub fn shard(cases: Vec<Case>, of: Option<(usize, usize)>) -> Vec<Case> {
 pub fn scatter(cases: &mut [Case]) {
     // SplitMix64.
     let scattered = |case: &Case| {
-        let place = case.fault.places().iter().position(|p| *p == case.place).unwrap_or(3) as u64;
+        let place = PLACES.iter().position(|p| *p == case.place).unwrap_or_default() as u64;
         let n = ((case.step as u64 * 8 + case.fault as u64) * 4 + place) * 2 + u64::from(case.forward);
         let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -166,7 +185,7 @@ mod tests {
 
     #[test]
     fn shards_share_all_cases_without_a_rest() {
-        let steps = ["a", "b", "c"].map(String::from);
+        let steps = ["a", "b", "c"].map(|label| Boundary { label: label.into(), looks: false });
         let all = cases(&Fault::ALL, &steps);
         // 10 places of 7 faults, 3 Steps, 2 ways; and each fault behind the last one.
         assert_eq!(all.len(), 74);
@@ -179,6 +198,17 @@ mod tests {
         let mut scattered = all.clone();
         scatter(&mut scattered);
         assert!(scattered != all && scattered.iter().all(|case| all.contains(case)));
+    }
+
+    #[test]
+    fn around_what_only_looks_the_program_is_killed() {
+        let steps =
+            [("look", true), ("write", false)].map(|(label, looks)| Boundary { label: label.into(), looks });
+        let all = cases(&Fault::ALL, &steps);
+        let looking: Vec<&Case> = all.iter().filter(|case| case.step == 1).collect();
+        assert_eq!(looking.len(), 6);
+        assert!(looking.iter().all(|case| case.fault == Fault::Kill && case.label == "look"), "{looking:?}");
+        assert_eq!(all.len() - looking.len(), 34);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::report::rehearsal::{Rehearsal, Watched};
 
 use super::case::way_back;
+use super::fault::Boundary;
 use super::managed::{self, Managed};
 use super::phase::phase;
 use super::prediction::{self, Seen};
@@ -23,8 +24,8 @@ pub struct Ran {
     /// Of one that isn't fine.
     pub why: String,
     pub took: Duration,
-    /// Labels of its Steps, in the order applied.
-    pub steps: Vec<String>,
+    /// Its Steps, in the order applied.
+    pub steps: Vec<Boundary>,
     /// The files that it managed, as they were before it.
     pub first: Vec<Managed>,
     /// Why it can't be taken back.
@@ -147,7 +148,7 @@ impl Rehearsing {
             fine: ended.is_fine(),
             why: ended.why(),
             took: ended.took,
-            steps: run.history.steps.iter().map(|step| step.intent.label.clone()).collect(),
+            steps: run.history.steps.iter().map(|step| Boundary::of(&step.intent)).collect(),
             first,
             one_way,
             predicted: None,

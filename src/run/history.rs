@@ -338,6 +338,7 @@ mod tests {
             task: instance.into(),
             label: instance.into(),
             nature: Nature::Observable,
+            looks: false,
             noted: false,
             beside: false,
             kept: None,

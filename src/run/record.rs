@@ -139,6 +139,9 @@ pub struct Intent {
     pub task: String,
     pub label: String,
     pub nature: Nature,
+    /// It changes nothing, as its task says.
+    #[serde(default)]
+    pub looks: bool,
     /// Its host notes what becomes of it.
     #[serde(default)]
     pub noted: bool,
