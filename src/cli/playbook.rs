@@ -312,7 +312,7 @@ impl Playbook {
             let Open { recorder, past, held } = open;
             return Ok(Some((Log::new(recorder, past, at_cut, redactor), held)));
         }
-        if self.as_ansible || session.options.check {
+        if self.as_ansible || session.options.check || session.options.only_looks {
             return Ok(None);
         }
         let new = run_log::New {

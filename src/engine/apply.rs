@@ -237,7 +237,7 @@ impl Applier<'_> {
         let Some(cut) = log.cut_at(step).filter(|cut| cut.intent.nature == Nature::Unobservable) else {
             return Ok(None);
         };
-        let became = match cut.intent.noted {
+        let became = match cut.intent.is_noted() {
             true => self.locks.became_of(log.target, &log.effect_id(&cut.intent.step)).await?,
             false => None,
         };

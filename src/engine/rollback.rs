@@ -71,7 +71,7 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
                 // Whoever lost the connection doesn't know whether it happened. What a host noted goes
                 // when the run is over.
                 Some(Recorded { status: Status::Unreachable, .. }) | None => {
-                    match step.done.is_none() && step.intent.noted && past.state() != State::Finished {
+                    match step.done.is_none() && step.intent.is_noted() && past.state() != State::Finished {
                         true => if_begun = Some(refusal),
                         false => return Err(refusal),
                     }

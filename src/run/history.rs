@@ -345,6 +345,17 @@ mod tests {
         }))
     }
 
+    #[test]
+    fn what_a_host_noted_long_ago_is_not_believed() {
+        let at = |days| (chrono::Local::now() - chrono::TimeDelta::days(days)).to_rfc3339();
+        let cases =
+            [(true, at(1), true), (true, at(15), false), (false, at(1), false), (true, "t".into(), false)];
+        for (noted, at, believed) in cases {
+            let Record::Intent(intent) = intent("run@h") else { panic!("an intent") };
+            assert_eq!(Intent { noted, at: at.clone(), ..*intent }.is_noted(), believed, "{noted} {at}");
+        }
+    }
+
     fn done(instance: &str) -> Record {
         Record::Done(Done { step: id(instance), at: "t".into(), status: 0, kept: None })
     }

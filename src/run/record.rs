@@ -151,6 +151,18 @@ pub struct Intent {
     pub kept: Option<Sealed>,
 }
 
+/// How long what hosts noted is believed in: they clean /var/tmp after 30 days (tmpfiles.d(5)), and
+/// nothing noted would look like never begun.
+const NOTES_LAST: chrono::TimeDelta = chrono::TimeDelta::days(14);
+
+impl Intent {
+    /// Whether its host can tell what became of it.
+    pub fn is_noted(&self) -> bool {
+        let at = chrono::DateTime::parse_from_rfc3339(&self.at).ok();
+        self.noted && at.is_some_and(|at| chrono::Local::now().signed_duration_since(at) < NOTES_LAST)
+    }
+}
+
 /// What can be said about a Step of which only the intent is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
