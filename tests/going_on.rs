@@ -303,6 +303,21 @@ fn what_may_have_happened_before_the_connection_was_lost_is_not_taken_back() {
     }
 }
 
+/// Else it would come after what takes it back.
+#[test]
+fn what_was_cut_is_at_its_end_before_a_transaction_takes_it_back() {
+    let test = Test::new().file("hosts.yml", BOX).file("one", "old").file(
+        "play.yml",
+        "- hosts: box\n  gather_facts: false\n  tasks:\n    - transaction: true\n      block:\n        - copy: {dest: DIR/one, content: new, validate: \"sh -c 'sleep 1; echo >>DIR/validated' %s\"}\n",
+    );
+    let ended = test.again(&["-i", "hosts.yml", "play.yml"], &[("SEQN_PLAY_FAULT", "1:during:cut")]);
+    assert_eq!(ended.status.code(), Some(4), "{}", told(&ended));
+    holds(&test, "validated", "\n");
+    holds(&test, "one", "old");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    holds(&test, "one", "old");
+}
+
 #[test]
 fn a_cut_request_is_not_sent_again_unasked() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -216,14 +216,15 @@ impl Applier<'_> {
         // Whoever lost the connection doesn't know whether it happened.
         let maybe = matches!(&applied, Err(e) if matches!(e.kind, RemoteErrorKind::Unreachable | RemoteErrorKind::Limit));
         done.changed |= maybe && matches!(back, Back::OneWay(_));
+        let mut unsettled = None;
         if let (true, true, Some(log), Some(id)) = (self.keep_undo, maybe, log, &id) {
-            // It may go on there, and must be at its end before it is taken back. Where the host can't
-            // tell, taking it back meets the same difficulty and says so.
-            self.locks.became_of(log.target, &log.effect_id(id)).await.ok();
+            // It may go on there, and must be at its end before it is taken back.
+            let became = self.locks.became_of(log.target, &log.effect_id(id)).await;
+            unsettled = became.err().map(|why| why.message);
         }
         if self.keep_undo && (applied.is_ok() || maybe) {
-            let steps = id.into_iter().collect();
-            done.applied.push(Applied { label: step.label.clone(), target: target.clone(), back, steps });
+            let (label, steps) = (step.label.clone(), id.into_iter().collect());
+            done.applied.push(Applied { label, target: target.clone(), back, steps, unsettled });
         }
         applied.map_err(|e| could_not(&step, e))
     }

@@ -262,7 +262,10 @@ async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>) -> Result<Ended, Failur
                 continue;
             }
             match target_of(step, kept, connections, &operator).await {
-                Ok(target) => applied.push(Applied { label, target, back: kept.back.clone(), steps }),
+                Ok(target) => {
+                    let (back, unsettled) = (kept.back.clone(), None);
+                    applied.push(Applied { label, target, back, steps, unsettled });
+                }
                 Err(why) => told(&host, Undone { label, error: Some(why.message), steps }),
             }
         }

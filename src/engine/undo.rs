@@ -25,8 +25,8 @@ use super::apply::KEPT_CONTENT;
 use super::fault::{self, MOMENT, Place};
 
 /// How long a host that is lost is waited for, since half of a transaction must not stay.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// Of a file, in bytes, on the file systems of hosts.
 const LONGEST_NAME: usize = 255;
@@ -41,6 +41,8 @@ pub struct Applied {
     pub back: Back,
     /// As the journal knows it; several where a task's own `undo:` answers for them.
     pub steps: Vec<StepId>,
+    /// Why nobody knows whether it still goes on: then it would come after what takes it back.
+    pub unsettled: Option<String>,
 }
 
 pub use crate::run::record::Back;
@@ -72,6 +74,7 @@ pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn 
         applied.into_iter().partition(|a| matches!(a.back, Back::Again(_)));
     for step in stateful.into_iter().rev() {
         let error = match &step.back {
+            Back::Effects(_) | Back::Tasks(_) if step.unsettled.is_some() => step.unsettled,
             Back::Effects(effects) => reach.restore_all(&step.target, effects).await.err(),
             Back::Tasks(tasks) => runner.run_tasks(tasks, &step.steps).await.err(),
             Back::OneWay(why) => Some(why.clone()),
@@ -86,7 +89,10 @@ pub async fn undo(applied: Vec<Applied>, runner: &dyn RunTasks, told: &mut (dyn 
     }
     for step in derived {
         if let Back::Again(effect) = &step.back {
-            let error = reach.apply(&step.target, effect).await.err();
+            let error = match step.unsettled {
+                None => reach.apply(&step.target, effect).await.err(),
+                why => why,
+            };
             let steps = if whole { step.steps } else { Vec::new() };
             told(Undone { label: format!("{} (again)", step.label), error, steps });
         }

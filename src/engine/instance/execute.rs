@@ -188,8 +188,10 @@ impl Instance<'_> {
             return applied;
         }
         let label = format!("{} (by its `undo:`)", self.label.name);
+        let unsettled = applied.iter().find_map(|a| a.unsettled.clone());
         let steps = applied.into_iter().flat_map(|a| a.steps).collect();
-        vec![Applied { label, target: target.clone(), back: Back::Tasks(self.task.undo.clone()), steps }]
+        let back = Back::Tasks(self.task.undo.clone());
+        vec![Applied { label, target: target.clone(), back, steps, unsettled }]
     }
 
     pub(super) async fn control(

@@ -96,7 +96,7 @@ impl Instance<'_> {
                     _ => self.run.engine.operator.clone(),
                 };
                 let (label, steps) = (step.intent.label, vec![step.intent.step]);
-                applied.push(Applied { label, target, back: kept.back, steps });
+                applied.push(Applied { label, target, back: kept.back, steps, unsettled: None });
             }
             let at = applied.first().map(|a| a.target.clone());
             if let Some(at) = at {
