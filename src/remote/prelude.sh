@@ -150,18 +150,35 @@ s_mkdir() { # path mode owner group
   mkdir -- "$1" && s_attributes "$1" "$2" "$3" "$4"
 }
 
+# What a shell runs that is given its script on descriptor 3. By `read`, which takes no process.
+s_given='s_p=; while IFS= read -r s_l; do s_p="$s_p$s_l
+"; done <&3; eval "$s_p$s_l" 3<&- 4<&-'
+
 # Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own.
 s_grouped() {
   s_own=
   if command -v setsid >/dev/null 2>&1; then s_own=setsid; fi
-  $s_own sh -c 'eval "$(cat <&3)" 3<&- 4<&-' <&4 3<&3 4<&-
+  $s_own sh -c "$s_given" <&4 3<&3 4<&-
 }
 
+# GNU's makes a group of its own and ends it, with half of the processes of s_limited.
+s_timeout=
+if timeout --preserve-status -k 2 9 true </dev/null >/dev/null 2>&1; then s_timeout=1; fi
+
 # The same, and the group is ended after some seconds.
+s_in_time() { # seconds
+  if [ -n "$s_timeout" ] && command -v timeout >/dev/null 2>&1; then
+    timeout --preserve-status -k 2 "$1" sh -c "$s_given" <&4 3<&3 4<&-
+  else
+    s_limited "$1"
+  fi
+}
+
+# The same for a group that the script leads.
 s_limited() { # seconds
   s_own= s_group=
   if command -v setsid >/dev/null 2>&1; then s_own=setsid s_group=-; fi
-  $s_own sh -c 'eval "$(cat <&3)" 3<&- 4<&-' <&4 3<&3 4<&- &
+  $s_own sh -c "$s_given" <&4 3<&3 4<&- &
   s_pid=$!
   $s_own sh -c 'sleep "$1"; kill -TERM "$2"; sleep 2; kill -KILL "$2"' sh "$1" "$s_group$s_pid" \
     </dev/null >/dev/null 2>&1 3<&- 4<&- &

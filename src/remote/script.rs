@@ -1,5 +1,7 @@
 //! Observations and effects as scripts for the host's `sh`. Pure text.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -236,7 +238,8 @@ fn isolated(command: &Command, mark: Option<&Mark>) -> String {
         Some(mark) => {
             let noted = mark.around(&format!("{setup}{program}"));
             let run = match command.timeout {
-                Some(_) => limited(noted, command),
+                // Its mark names its group, which it leads.
+                Some(limit) => own_input(&noted, &format!("s_limited {}", seconds(limit))),
                 None => own_input(&noted, "s_grouped"),
             };
             (run, mark.after_kill())
@@ -254,8 +257,13 @@ fn isolated(command: &Command, mark: Option<&Mark>) -> String {
 fn limited(program: String, command: &Command) -> String {
     match command.timeout {
         None => program,
-        Some(limit) => own_input(&program, &format!("s_limited {}", limit.as_secs_f64().ceil())),
+        Some(limit) => own_input(&program, &format!("s_in_time {}", seconds(limit))),
     }
+}
+
+/// Whole ones, as every host's tools take them.
+fn seconds(limit: Duration) -> f64 {
+    limit.as_secs_f64().ceil()
 }
 
 /// A script on descriptor 3 of `runner`, with the input on 4.

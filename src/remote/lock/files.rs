@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::control::Control;
+use super::lease::Lease;
 use super::refused;
 use crate::remote::RemoteError;
 
@@ -44,31 +45,47 @@ impl HostFiles {
 
     /// Runs a script in the folder, if it is there.
     async fn look(&self, what: &str, script: &str) -> Result<Vec<u8>, RemoteError> {
-        let folder = format!("{}/runs-$l_me", self.folder);
+        let folder = self.runs();
         let script =
             format!("[ -e {folder} ] || exit 0; l_own {folder} && cd -- {folder} && {{ {script}; }}");
         Ok(self.control.run(&script, what).await?.stdout)
     }
 
-    pub(super) async fn append(&self, file: &str, line: &[u8], ours: &str) -> Result<(), RemoteError> {
+    /// `again`: the last that was done here was to append to this file, and all of it came. Then nothing
+    /// is looked at a second time, since of a run's traffic this is the largest part.
+    pub(super) async fn append(
+        &self,
+        file: &str,
+        line: &[u8],
+        lock: &Lease,
+        again: bool,
+    ) -> Result<(), RemoteError> {
         let (file, line) = (name(file)?, STANDARD.encode(line));
+        let add = format!("{{ echo {line} | base64 -d && echo; }} >>{file}");
+        if again {
+            let script =
+                format!("{}\numask 077; cd -- {} || exit 1\n{add}", lock.guard("l_newest"), self.runs());
+            return self.control.run(&script, "APPEND").await.map(drop);
+        }
         // What a connection was cut in stays a line of its own.
-        let script = format!(
-            "[ ! -s {file} ] || [ -z \"$(tail -c 1 {file})\" ] || echo >>{file}\n\
-             {{ echo {line} | base64 -d && echo; }} >>{file}"
-        );
-        self.change("APPEND", &script, ours).await
+        let apart = format!("[ ! -s {file} ] || [ -z \"$(tail -c 1 {file})\" ] || echo >>{file}");
+        self.change("APPEND", &format!("{apart}\n{add}"), lock).await
     }
 
-    pub(super) async fn remove(&self, file: &str, ours: &str) -> Result<(), RemoteError> {
-        self.change("REMOVE", &format!("rm -f -- {}", name(file)?), ours).await
+    pub(super) async fn remove(&self, file: &str, lock: &Lease) -> Result<(), RemoteError> {
+        self.change("REMOVE", &format!("rm -f -- {}", name(file)?), lock).await
     }
 
-    async fn change(&self, what: &str, script: &str, ours: &str) -> Result<(), RemoteError> {
-        let folder = format!("{}/runs-$l_me", self.folder);
+    async fn change(&self, what: &str, script: &str, lock: &Lease) -> Result<(), RemoteError> {
+        let (ours, folder) = (lock.guard("l_ours"), self.runs());
         let script =
             format!("{ours}\numask 077; l_own {folder} || exit $?\ncd -- {folder} || exit 1\n{script}");
         self.control.run(&script, what).await.map(drop)
+    }
+
+    /// Their folder, to the host's shell.
+    fn runs(&self) -> String {
+        format!("{}/runs-$l_me", self.folder)
     }
 }
 

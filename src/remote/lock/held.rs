@@ -1,6 +1,6 @@
 //! A lock that is ours: renewed in the background until it is released or lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::control::Control;
@@ -21,6 +21,8 @@ pub struct HostLock {
     held: Arc<Held>,
     broke: Option<Box<HeldBy>>,
     renewal: tokio::task::JoinHandle<()>,
+    /// The file to which was appended last, where all of it came.
+    appended: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for HostLock {
@@ -39,7 +41,7 @@ impl HostLock {
         held.set(Some(lease.clone()));
         let renewal = tokio::spawn(renew(control.clone(), lease.clone()));
         let files = HostFiles { control: control.clone(), folder: lease.folder.clone() };
-        HostLock { control, lease, files, held, broke, renewal }
+        HostLock { control, lease, files, held, broke, renewal, appended: Mutex::default() }
     }
 
     /// The dead holder that it was taken from.
@@ -59,14 +61,18 @@ impl HostLock {
     /// The lock is lost, or the host can't write.
     pub async fn append(&self, file: &str, line: &[u8]) -> Result<(), RemoteError> {
         self.lease.check(self.control.host())?;
-        self.files.append(file, line, &self.ours()).await
+        let again = self.appended().take().is_some_and(|last| last == file);
+        self.files.append(file, line, &self.lease, again).await?;
+        *self.appended() = Some(file.into());
+        Ok(())
     }
 
     /// # Errors
     /// The lock is lost, or the host can't remove it; a file that isn't there is fine.
     pub async fn remove(&self, file: &str) -> Result<(), RemoteError> {
         self.lease.check(self.control.host())?;
-        self.files.remove(file, &self.ours()).await
+        *self.appended() = None;
+        self.files.remove(file, &self.lease).await
     }
 
     /// See [`HostFiles::read`].
@@ -79,12 +85,8 @@ impl HostLock {
         self.files.list().await
     }
 
-    /// Fails on the host where the lock was taken over.
-    fn ours(&self) -> String {
-        format!(
-            "l_ours {} {} || {{ echo \"the lock of this run was taken over by another\" >&2; exit 1; }}",
-            self.lease.folder, self.lease.number
-        )
+    fn appended(&self) -> MutexGuard<'_, Option<String>> {
+        self.appended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Gives it back. Effects that still run stay noted on the host, and whoever locks it next is

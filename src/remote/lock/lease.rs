@@ -54,6 +54,14 @@ impl Lease {
         *self.until.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
     }
 
+    /// Lines that fail on the host where it was taken over; `function` of lock.sh says whether it was.
+    pub fn guard(&self, function: &str) -> String {
+        format!(
+            "{function} {} {} || {{ echo \"the lock of this run was taken over by another\" >&2; exit 1; }}",
+            self.folder, self.number
+        )
+    }
+
     /// # Errors
     /// It is lost.
     pub fn check(&self, host: &str) -> Result<(), RemoteError> {

@@ -226,12 +226,17 @@ l_clean() { # folder number
     while read -r l_i; do rm -f -- "$1/lock.$l_i" 2>/dev/null; done
 }
 
-# Whether nobody took it over.
+# Whether nobody took it over, as far as names tell, which takes no process.
+l_newest() { # folder number
+  [ -f "$1/lock.$2" ] && [ ! -e "$1/lock.$(($2 + 1))" ] && [ ! -h "$1/lock.$(($2 + 1))" ]
+}
+
+# Whether it is a lock of ours that nobody took over.
 l_ours() { # folder number
   l_k=$(stat -c '%f %u %Y' -- "$1/lock.$2" 2>/dev/null) || return 1
   l_m=${l_k##* }
   case $l_k in 8*" $l_me "*) ;; *) return 1 ;; esac
-  [ "$l_m" != 0 ] && [ ! -e "$1/lock.$(($2 + 1))" ] && [ ! -h "$1/lock.$(($2 + 1))" ]
+  [ "$l_m" != 0 ] && l_newest "$1" "$2"
 }
 
 # Says `renewed`, or `lost` for good.
