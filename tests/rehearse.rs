@@ -557,7 +557,7 @@ all:
 - name: Write it
   copy: {dest: DIR/written, content: x}
 - name: Goes on as long as the fault is there
-  wait_for: {path: DIR/struck, state: absent, timeout: 60}
+  wait_for: {path: DIR/struck, state: absent, timeout: 5}
 ";
     let test = rehearsal(tasks).file("staging.yml", inventory).args(&["--faults", "slow"]);
     let mut command = test.command();

@@ -12,7 +12,7 @@ use crate::run::store::Stored;
 
 use super::Rehearsing;
 use super::back::must_refuse;
-use super::fault::{Boundary, Case, Fault, cases, scatter, shard};
+use super::fault::{Boundary, Case, Fault, cases, scattered, shard};
 use super::leaks;
 use super::managed;
 use super::prediction::{self, Seen};
@@ -48,13 +48,9 @@ impl Rehearsing {
     pub(super) async fn all_cases(&self, baseline: &Baseline) -> (Vec<Told>, usize) {
         let all = cases(&self.wanted.faults, &baseline.steps);
         let in_all = all.len();
-        let mut chosen = shard(all, self.wanted.shard);
-        if self.wanted.quick {
-            scatter(&mut chosen);
-        }
+        let chosen = shard(scattered(all), self.wanted.shard);
         let counted = Cases::new(chosen.len(), self.wanted.quick.then(|| self.began + QUICK));
-        let numbered = chosen.into_iter().enumerate().map(|(n, case)| (n + 1, case));
-        let queue: Mutex<VecDeque<(usize, Case)>> = Mutex::new(numbered.collect());
+        let queue: Mutex<VecDeque<(usize, Case)>> = Mutex::new(chosen.into());
         let workers = self.wanted.places.iter().map(|place| self.worker(place, &queue, &counted, baseline));
         let mut done: Vec<(usize, Told)> = futures::future::join_all(workers).await.concat();
         let left = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -51,10 +51,12 @@ impl Fault {
     }
 
     /// Where around a Step it strikes: at the boundary before its effect, in the middle of it, at
-    /// the boundary after it. What only looks has no effect; but what it found must survive the program.
+    /// the boundary after it. What only looks has no effect, so all of them are one; but it must be done
+    /// again after the program died.
     fn places(self, around: &Boundary) -> &'static [&'static str] {
         match self {
-            fault if around.looks && fault != Fault::Kill => &[],
+            Fault::Kill if around.looks => &["during"],
+            _ if around.looks => &[],
             Fault::Kill => &["after-intent", "during", "after-effect"],
             Fault::Cut => &["after-intent", "during"],
             Fault::Unhealthy => &["after-effect"],
@@ -138,8 +140,6 @@ impl fmt::Display for Case {
 /// Where every fault strikes the last Step too: once it is applied and written down.
 const LAST: &str = "after-record";
 
-const PLACES: [&str; 4] = ["after-intent", "during", "after-effect", LAST];
-
 /// Every fault at every boundary of these Steps, each followed by `resume` and by `rollback`.
 pub fn cases(faults: &[Fault], steps: &[Boundary]) -> Vec<Case> {
     let mut all = Vec::new();
@@ -158,25 +158,25 @@ pub fn cases(faults: &[Fault], steps: &[Boundary]) -> Vec<Case> {
     all
 }
 
-/// The cases of shard `of.0` (from 1) of `of.1`.
-pub fn shard(cases: Vec<Case>, of: Option<(usize, usize)>) -> Vec<Case> {
-    let Some((number, count)) = of else { return cases };
-    cases.into_iter().enumerate().filter(|(n, _)| n % count == number - 1).map(|(_, case)| case).collect()
-}
-
-/// In an order in which neighbours have nothing in common, always the same one: what comes first is
-/// a sample.
-pub fn scatter(cases: &mut [Case]) {
+/// Numbered from 1, and in an order in which neighbours have nothing in common, always the same one: every
+/// part of it is a sample, and what waits shares the machine with what works.
+pub fn scattered(cases: Vec<Case>) -> Vec<(usize, Case)> {
     // SplitMix64.
-    let scattered = |case: &Case| {
-        let place = PLACES.iter().position(|p| *p == case.place).unwrap_or_default() as u64;
-        let n = ((case.step as u64 * 8 + case.fault as u64) * 4 + place) * 2 + u64::from(case.forward);
-        let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let mixed = |(n, _): &(usize, Case)| {
+        let x = (*n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ (x >> 31)
     };
-    cases.sort_by_key(scattered);
+    let mut numbered: Vec<(usize, Case)> = cases.into_iter().enumerate().map(|(n, c)| (n + 1, c)).collect();
+    numbered.sort_by_key(mixed);
+    numbered
+}
+
+/// The cases of shard `of.0` (from 1) of `of.1`.
+pub fn shard<T>(cases: Vec<T>, of: Option<(usize, usize)>) -> Vec<T> {
+    let Some((number, count)) = of else { return cases };
+    cases.into_iter().enumerate().filter(|(n, _)| n % count == number - 1).map(|(_, case)| case).collect()
 }
 
 #[cfg(test)]
@@ -191,13 +191,18 @@ mod tests {
         assert_eq!(all.len(), 74);
         let behind: Vec<usize> = all.iter().filter(|c| c.place == LAST).map(|c| c.step).collect();
         assert_eq!(behind, [3; 14]);
-        let mut shared: Vec<Case> = (1..=4).flat_map(|n| shard(all.clone(), Some((n, 4)))).collect();
-        assert_eq!(shared.len(), all.len());
-        shared.retain(|case| !all.contains(case));
-        assert!(shared.is_empty());
-        let mut scattered = all.clone();
-        scatter(&mut scattered);
-        assert!(scattered != all && scattered.iter().all(|case| all.contains(case)));
+        let numbered: Vec<(usize, Case)> = (1..).zip(all.clone()).collect();
+        let mut shared: Vec<_> = (1..=4).flat_map(|n| shard(scattered(all.clone()), Some((n, 4)))).collect();
+        assert!(shared != numbered);
+        shared.sort_by_key(|(n, _)| *n);
+        assert_eq!(shared, numbered);
+        // Each has of both ways, and of most faults.
+        for n in 1..=4 {
+            let part = shard(scattered(all.clone()), Some((n, 4)));
+            assert!([true, false].iter().all(|way| part.iter().any(|(_, case)| case.forward == *way)));
+            let faults = Fault::ALL.iter().filter(|fault| part.iter().any(|(_, case)| case.fault == **fault));
+            assert!(faults.count() >= 4);
+        }
     }
 
     #[test]
@@ -206,7 +211,7 @@ mod tests {
             [("look", true), ("write", false)].map(|(label, looks)| Boundary { label: label.into(), looks });
         let all = cases(&Fault::ALL, &steps);
         let looking: Vec<&Case> = all.iter().filter(|case| case.step == 1).collect();
-        assert_eq!(looking.len(), 6);
+        assert_eq!(looking.len(), 2);
         assert!(looking.iter().all(|case| case.fault == Fault::Kill && case.label == "look"), "{looking:?}");
         assert_eq!(all.len() - looking.len(), 34);
     }
