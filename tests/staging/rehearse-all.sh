@@ -6,7 +6,7 @@
 #   tests/staging/rehearse-all.sh [WORD...]      or: make rehearse-all
 #
 # WORD takes only rotations with it in their line (oidc). FLAGS are more flags of `seqn-play rehearse`
-# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default two a core, since a
+# (FLAGS=--quick, FLAGS='--shard 1/4'); PLACES is the number of sandboxes, by default three a core, since a
 # part of a case is waiting. SAMPLE=N takes the first rotation whole and of the others the Nth part of the cases;
 # which part the number SEED says, by default another one each time.
 # KIND=docker takes one place with Docker, which is raised anew for each; without faults, since its state
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.."
 
 profile=${PROFILE:-release}
 kind=${KIND:-sandbox}
-places=${PLACES:-$((2 * $(nproc)))}
+places=${PLACES:-$((3 * $(nproc)))}
 seed=${SEED:-$RANDOM}
 [ "$kind" = sandbox ] || places=1
 root=$PWD/tests/staging/.raised/rehearse-all

@@ -13,12 +13,18 @@ use sha2::{Digest, Sha256};
 
 use crate::place::{cache_dir, hex, lock_file, make_dir};
 
-/// As in the image of the docker kind. Staging is thrown away, so nothing is synced.
+/// As in the image of the docker kind. Staging is thrown away, so nothing is synced; it is started so often
+/// that every process counts which only a server that lives on needs.
 const CONF: &str = "
 password_encryption = scram-sha-256
 log_statement = all
 fsync = off
 shared_buffers = 16MB
+autovacuum = off
+max_logical_replication_workers = 0
+wal_level = minimal
+max_wal_senders = 0
+jit = off
 ";
 
 /// TCP stands for the service network: loopback inside a container is led to the socket.
