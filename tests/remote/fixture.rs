@@ -139,7 +139,7 @@ impl Sshd {
             let config = format!(
                 "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {here}/authorized_keys\n\
                  StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin yes\n\
-                 KbdInteractiveAuthentication no\nSetEnv PATH={path}\n{more}\n",
+                 KbdInteractiveAuthentication no\nMaxStartups 100:30:200\nSetEnv PATH={path}\n{more}\n",
                 host_key.display()
             );
             std::fs::write(dir.path().join("sshd_config"), config).unwrap();

@@ -99,11 +99,11 @@ async fn one_holder(connection: &Connection) {
     let project = Project::new();
     let (one, other) = (Connections::new(), Connections::new());
     let mut short = project.request("one");
-    short.lease = Duration::from_secs(6);
+    short.lease = Duration::from_secs(15);
     let held = lock(&one, connection, &short).await.unwrap();
     assert!(!held.is_lost() && held.broke().is_none());
     // Longer than its lease: it is renewed.
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(18)).await;
     let mut request = project.request("two");
     request.break_dead = true;
     let refused = lock(&other, connection, &request).await.unwrap_err();
@@ -111,10 +111,10 @@ async fn one_holder(connection: &Connection) {
     let seen = by(refused);
     let Holder { run, who, from, .. } = &seen.holder;
     assert_eq!([&**run, who, from], ["one", "Ada", "laptop"]);
-    assert_eq!((seen.dead, seen.lease_seconds, seen.user.as_str()), (None, 6, me().as_str()));
-    assert!(seen.renewed_seconds_ago <= 6, "{}", seen.renewed_seconds_ago);
+    assert_eq!((seen.dead, seen.lease_seconds, seen.user.as_str()), (None, 15, me().as_str()));
+    assert!(seen.renewed_seconds_ago <= 15, "{}", seen.renewed_seconds_ago);
     let age = chrono::Utc::now().timestamp() - seen.since;
-    assert!((9..90).contains(&age), "{age}");
+    assert!((18..120).contains(&age), "{age}");
     assert!(text.starts_with("run one of Ada from laptop has the lock since 20"), "{text}");
     assert!(!held.is_lost());
     // Waiting is told once, is bounded, and ends when the lock is given back.
@@ -188,7 +188,7 @@ async fn a_dead_lock_is_taken_over(connection: &Connection) {
         assert!(!path.exists());
         assert!(held.append("file", b"late").await.is_err());
         let began = Instant::now();
-        while !held.is_lost() && began.elapsed() < Duration::from_secs(10) {
+        while !held.is_lost() && began.elapsed() < Duration::from_secs(30) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(held.is_lost());
@@ -215,12 +215,12 @@ async fn a_new_connection_keeps_it(connection: &Connection) {
     let project = Project::new();
     let connections = Connections::new();
     let mut request = project.request("one");
-    request.lease = Duration::from_secs(12);
+    request.lease = Duration::from_secs(15);
     let held = lock(&connections, connection, &request).await.unwrap();
     let refused = lock(&connections, connection, &request).await.unwrap_err();
     assert!(refused.to_string().contains("has a lock on host already"), "{refused}");
     connections.reset("host").await;
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    tokio::time::sleep(Duration::from_secs(18)).await;
     let target = connections.target("host", connection).await.unwrap();
     let said = target.apply_as(&sh("exit 3"), &effect("one", "after")).await.unwrap();
     assert!(!held.is_lost() && said.status == 3);
@@ -242,17 +242,22 @@ async fn files_are_the_login_users_alone(connection: &Connection) {
     }
     let whole = [&every[..], b"\n\n", &large, b"\nlast\n"].concat();
     assert!(held.read("one.journal").await.unwrap() == Some(whole));
-    held.append("two", b"2").await.unwrap();
-    assert_eq!(held.list().await.unwrap(), ["one.journal", "two"]);
     let uid = crate::fixture::run("id", &["-u"]);
     let dir = project.dir().join(format!("runs-{}", uid.trim()));
-    let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode(&dir), mode(&dir.join("two"))), (0o700, 0o600));
-    assert_eq!((mode(&project.dir()), mode(&project.dir().join("effects"))), (0o1777, 0o1777));
     // A line that came in part stays a line.
     std::fs::write(dir.join("two"), "torn").unwrap();
-    held.append("two", b"next").await.unwrap();
-    assert_eq!(held.read("two").await.unwrap().unwrap(), b"torn\nnext\n");
+    for line in [&b"next"[..], b"last"] {
+        held.append("two", line).await.unwrap();
+    }
+    assert_eq!(held.read("two").await.unwrap().unwrap(), b"torn\nnext\nlast\n");
+    held.append("three", b"3").await.unwrap();
+    held.append("two", b"2").await.unwrap();
+    assert_eq!(held.read("two").await.unwrap().unwrap(), b"torn\nnext\nlast\n2\n");
+    assert_eq!(held.list().await.unwrap(), ["one.journal", "three", "two"]);
+    let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&dir), mode(&dir.join("three"))), (0o700, 0o600));
+    assert_eq!((mode(&project.dir()), mode(&project.dir().join("effects"))), (0o1777, 0o1777));
+    held.remove("three").await.unwrap();
     held.remove("two").await.unwrap();
     held.remove("two").await.unwrap();
     for name in ["", "..", "a/b", "-rf", "$(id)", "a b"] {
