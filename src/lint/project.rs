@@ -92,8 +92,8 @@ impl Visit {
     }
 
     /// Whether the task never changes anything, whatever the run's mode.
-    pub fn only_checks(&self) -> bool {
-        self.task.keywords.check_mode.as_ref().and_then(|mode| mode.fixed()) == Some(&true)
+    pub fn only_looks(&self) -> bool {
+        self.task.keywords.only_look()
     }
 
     /// Whether a role around the task, or the file that it is in, has `word` in its name.

@@ -69,6 +69,11 @@ pub struct Keywords {
 }
 
 impl Keywords {
+    /// `check_mode: true`, whatever the run's mode.
+    pub fn only_look(&self) -> bool {
+        self.check_mode.as_ref().and_then(Setting::fixed) == Some(&true)
+    }
+
     /// These keywords, written inside something that has `outer`: what isn't written here is
     /// inherited.
     pub fn within(self, outer: &Keywords) -> Keywords {

@@ -15,9 +15,7 @@ pub struct Playbook {
 impl Playbook {
     /// Whether each of its plays has `check_mode: true`, so that nothing is changed.
     pub fn only_looks(&self) -> bool {
-        self.plays
-            .iter()
-            .all(|play| play.keywords.check_mode.as_ref().and_then(|mode| mode.fixed()) == Some(&true))
+        self.plays.iter().all(|play| play.keywords.only_look())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::source::Val;
 
 /// What credential a task changes, as in "`dotenv` changes OIDC_CLIENT_SECRET".
 pub fn credential_change(visit: &Visit) -> Option<String> {
-    if visit.only_checks() {
+    if visit.only_looks() {
         return None;
     }
     match visit.module() {

@@ -62,7 +62,7 @@ fn check(project: &Project, found: &mut Found) {
         if !playbook.tasks.iter().any(|visit| credential_change(visit).is_some()) {
             continue;
         }
-        for visit in playbook.tasks.iter().filter(|visit| !visit.in_rescue && !visit.only_checks()) {
+        for visit in playbook.tasks.iter().filter(|visit| !visit.in_rescue && !visit.only_looks()) {
             if let Some(what) = one_way(visit) {
                 let task = &visit.task.span;
                 found.add(

@@ -79,5 +79,5 @@ fn is_backup(visit: &Visit) -> bool {
         let line = line.to_lowercase();
         line.contains("backup") || line.contains("pg_dump")
     };
-    !visit.only_checks() && (visit.is_within("backup") || visit.command_line().is_some_and(makes_one))
+    !visit.only_looks() && (visit.is_within("backup") || visit.command_line().is_some_and(makes_one))
 }
