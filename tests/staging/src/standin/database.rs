@@ -6,6 +6,9 @@ use std::time::Duration;
 use postgres::config::Host;
 use postgres::{Client, Config, NoTls};
 
+/// For a server to answer at all.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 #[derive(Clone)]
 pub struct Database {
     config: Config,
@@ -18,7 +21,7 @@ impl Database {
         let mut config = rerouted(config)?;
         config
             .application_name(application)
-            .connect_timeout(Duration::from_secs(2))
+            .connect_timeout(PATIENCE)
             .tcp_user_timeout(Duration::from_secs(3))
             // The server logs every statement; what it is given must not stand beside it.
             .options(
@@ -32,7 +35,8 @@ impl Database {
     /// so the next call logs in again with the password from the environment.
     pub fn with<T>(&self, work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>) -> Result<T, String> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if session.as_ref().is_some_and(Client::is_closed) {
+        // As pools do: whoever asks next is not told of a session that its server has left.
+        if session.as_mut().is_some_and(|client| client.is_valid(PATIENCE).is_err()) {
             *session = None;
         }
         if session.is_none() {
