@@ -8,9 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use super::lock::mark::Mark;
 use super::quote::quote;
 use super::{Attributes, Checksum, Command, Effect, Expect, Observation, Program};
+use crate::source::Text;
 
 /// Payloads up to this many bytes travel inside the script, as one encoded line.
 pub const INLINE: usize = 48 << 10;
+
+/// Scripts up to this many bytes may be one argument of a program; Linux takes 128 KiB.
+const ARGUMENT: usize = 32 << 10;
 
 /// Functions of [`Effect::Keep`], [`Effect::Close`] and [`Effect::Restore`].
 const KEPT: &str = include_str!("kept.sh");
@@ -257,8 +261,20 @@ fn isolated(command: &Command, mark: Option<&Mark>) -> String {
 fn limited(program: String, command: &Command) -> String {
     match command.timeout {
         None => program,
+        Some(limit) if may_be_shown(command) && program.len() <= ARGUMENT => {
+            format!("s_in_time {} {}", seconds(limit), quote(&program))
+        }
         Some(limit) => own_input(&program, &format!("s_in_time {}", seconds(limit))),
     }
+}
+
+/// Whether its program's own arguments show all of it in a process list anyway.
+fn may_be_shown(command: &Command) -> bool {
+    let is_secret = match &command.program {
+        Program::Argv(words) => words.iter().any(Text::is_secret),
+        Program::Shell { script, .. } => script.is_secret(),
+    };
+    !is_secret && command.stdin.is_none() && command.env.is_empty()
 }
 
 /// Whole ones, as every host's tools take them.
