@@ -26,7 +26,7 @@ use super::Engine;
 use super::connect;
 use super::event::{Event, Sink};
 use super::fault;
-use super::undo::{PATIENCE, PAUSE};
+use super::undo::patiently;
 
 /// How long an effect that outlived its connection may go on before somebody is asked.
 const OUTLIVES: Duration = Duration::from_secs(600);
@@ -210,17 +210,8 @@ impl Locks {
     /// The host can't be reached, also a while later, or the effect still runs after a long time.
     pub async fn became_of(&self, host: &str, id: &EffectId) -> Result<Option<EffectState>, Failure> {
         let Some(taken) = self.of(host) else { return Ok(None) };
-        let until = Instant::now() + PATIENCE;
-        let became = loop {
-            match taken.lock.wait_for(id, OUTLIVES).await {
-                // What cut the effect has cut the way to ask as well.
-                Err(why) if why.kind == RemoteErrorKind::Unreachable && Instant::now() < until => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                became => break became?,
-            }
-        };
-        match became {
+        // What cut the effect has cut the way to ask as well.
+        match patiently(|| taken.lock.wait_for(id, OUTLIVES)).await? {
             EffectState::Running(running) => {
                 Err(Failure::new(format!("the effect that was cut still runs on {host}: {running}"))
                     .help(format!("wait for its end, or end it there: {}; then try again", running.kill())))

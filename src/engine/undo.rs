@@ -25,8 +25,8 @@ use super::apply::KEPT_CONTENT;
 use super::fault::{self, MOMENT, Place};
 
 /// How long a host that is lost is waited for, since half of a transaction must not stay.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-pub const PAUSE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Of a file, in bytes, on the file systems of hosts.
 const LONGEST_NAME: usize = 255;
@@ -134,8 +134,8 @@ impl Reach {
         let mut applied =
             fault::during(Place::DuringUndo, tokio::time::sleep(MOMENT), target.apply(effect)).await;
         if is_lost(&applied) {
-            applied = match wait_for(target).await {
-                Ok(()) => target.apply(effect).await,
+            applied = match patiently(|| target.probe(Command::shell(":"))).await {
+                Ok(_) => target.apply(effect).await,
                 Err(why) => Err(why),
             };
         }
@@ -153,13 +153,15 @@ impl Reach {
     }
 }
 
-/// Until it answers; a connection that was cut is made anew.
-async fn wait_for(target: &Target) -> Result<(), RemoteError> {
+/// Asks again for a while where the host is lost; a connection that was cut is made anew.
+pub async fn patiently<T, F: Future<Output = Result<T, RemoteError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, RemoteError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let answered = target.probe(Command::shell(":")).await;
+        let answered = ask().await;
         if !is_lost(&answered) || Instant::now() > until {
-            return answered.map(drop);
+            return answered;
         }
         tokio::time::sleep(PAUSE).await;
     }
