@@ -154,10 +154,15 @@ s_mkdir() { # path mode owner group
 s_given='s_p=; while IFS= read -r s_l; do s_p="$s_p$s_l
 "; done <&3; eval "$s_p$s_l" 3<&- 4<&-'
 
-# Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own.
-s_grouped() {
+# `setsid` in s_own, where the command's own PATH has it.
+s_session() {
   s_own=
   if command -v setsid >/dev/null 2>&1; then s_own=setsid; fi
+}
+
+# Runs the script on descriptor 3, with descriptor 4 as its input, in a process group of its own.
+s_grouped() {
+  s_session
   $s_own sh -c "$s_given" <&4 3<&3 4<&-
 }
 
@@ -165,31 +170,22 @@ s_grouped() {
 s_timeout=
 if timeout --preserve-status -k 2 9 true </dev/null >/dev/null 2>&1; then s_timeout=1; fi
 
-# The same, and the group is ended after some seconds; or a script that a process list may show.
-s_in_time() { # seconds [script]
-  if [ $# = 2 ]; then
-    s_guarded "$1" "$2" 3</dev/null 4<&0
-  else
-    s_guarded "$1" "$s_given"
-  fi
-}
-
-s_guarded() { # seconds script
+# Runs a script, with descriptor 4 as its input, whose group is ended after some seconds.
+s_in_time() { # seconds script(s_given, or one that a process list may show)
   if [ -z "$s_timeout" ] || ! command -v timeout >/dev/null 2>&1; then
     s_limited "$1" "$2"
     return
   fi
-  s_own=
   # Without a terminal that it could wait for.
-  if command -v setsid >/dev/null 2>&1; then s_own=setsid; fi
+  s_session
   $s_own timeout --preserve-status -k 2 "$1" sh -c "$2" <&4 3<&3 4<&-
 }
 
 # The same for a group that the script leads.
-s_limited() { # seconds [script]
-  s_own= s_group=
-  if command -v setsid >/dev/null 2>&1; then s_own=setsid s_group=-; fi
-  $s_own sh -c "${2-$s_given}" <&4 3<&3 4<&- &
+s_limited() { # seconds script
+  s_session
+  s_group=${s_own:+-}
+  $s_own sh -c "$2" <&4 3<&3 4<&- &
   s_pid=$!
   $s_own sh -c 'sleep "$1"; kill -TERM "$2"; sleep 2; kill -KILL "$2"' sh "$1" "$s_group$s_pid" \
     </dev/null >/dev/null 2>&1 3<&- 4<&- &

@@ -243,7 +243,7 @@ fn isolated(command: &Command, mark: Option<&Mark>) -> String {
             let noted = mark.around(&format!("{setup}{program}"));
             let run = match command.timeout {
                 // Its mark names its group, which it leads.
-                Some(limit) => own_input(&noted, &format!("s_limited {}", seconds(limit))),
+                Some(limit) => own_input(&noted, &format!("s_limited {} \"$s_given\"", seconds(limit))),
                 None => own_input(&noted, "s_grouped"),
             };
             (run, mark.after_kill())
@@ -262,9 +262,9 @@ fn limited(program: String, command: &Command) -> String {
     match command.timeout {
         None => program,
         Some(limit) if may_be_shown(command) && program.len() <= ARGUMENT => {
-            format!("s_in_time {} {}", seconds(limit), quote(&program))
+            format!("s_in_time {} {} 3</dev/null 4<&0", seconds(limit), quote(&program))
         }
-        Some(limit) => own_input(&program, &format!("s_in_time {}", seconds(limit))),
+        Some(limit) => own_input(&program, &format!("s_in_time {} \"$s_given\"", seconds(limit))),
     }
 }
 

@@ -61,25 +61,26 @@ impl HostFiles {
         again: bool,
     ) -> Result<(), RemoteError> {
         let (file, line) = (name(file)?, STANDARD.encode(line));
-        let add = format!("{{ echo {line} | base64 -d && echo; }} >>{file}");
-        if again {
-            let script =
-                format!("{}\numask 077; cd -- {} || exit 1\n{add}", lock.guard("l_newest"), self.runs());
-            return self.control.run(&script, "APPEND").await.map(drop);
-        }
         // What a connection was cut in stays a line of its own.
-        let apart = format!("[ ! -s {file} ] || [ -z \"$(tail -c 1 {file})\" ] || echo >>{file}");
-        self.change("APPEND", &format!("{apart}\n{add}"), lock).await
+        let apart = match again {
+            true => String::new(),
+            false => format!("[ ! -s {file} ] || [ -z \"$(tail -c 1 {file})\" ] || echo >>{file}\n"),
+        };
+        let add = format!("{apart}{{ echo {line} | base64 -d && echo; }} >>{file}");
+        self.change("APPEND", &add, lock, again).await
     }
 
     pub(super) async fn remove(&self, file: &str, lock: &Lease) -> Result<(), RemoteError> {
-        self.change("REMOVE", &format!("rm -f -- {}", name(file)?), lock).await
+        self.change("REMOVE", &format!("rm -f -- {}", name(file)?), lock, false).await
     }
 
-    async fn change(&self, what: &str, script: &str, lock: &Lease) -> Result<(), RemoteError> {
-        let (ours, folder) = (lock.guard("l_ours"), self.runs());
-        let script =
-            format!("{ours}\numask 077; l_own {folder} || exit $?\ncd -- {folder} || exit 1\n{script}");
+    async fn change(&self, what: &str, script: &str, lock: &Lease, again: bool) -> Result<(), RemoteError> {
+        let folder = self.runs();
+        let (ours, own) = match again {
+            true => (lock.guard("l_newest"), String::new()),
+            false => (lock.guard("l_ours"), format!("l_own {folder} || exit $?\n")),
+        };
+        let script = format!("{ours}\numask 077; {own}cd -- {folder} || exit 1\n{script}");
         self.control.run(&script, what).await.map(drop)
     }
 
