@@ -10,7 +10,7 @@ use seqn_play::remote::{
 
 use crate::fixture::me;
 use crate::lock::{Project, effect, lock, sh};
-use crate::suite::{bytes, running, write};
+use crate::suite::{Gate, bytes, comes_to_its_end, write};
 
 pub async fn all(connection: &Connection) {
     tokio::join!(
@@ -19,36 +19,6 @@ pub async fn all(connection: &Connection) {
         what_nobody_can_know_has_vanished(connection),
         what_another_run_left_running_is_in_the_way(connection),
     );
-}
-
-/// What a command waits at, so that no test has to guess how long the machine takes.
-struct Gate(tempfile::TempDir);
-
-impl Gate {
-    fn new() -> Gate {
-        Gate(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.0.path().join("open")
-    }
-
-    /// A command that runs until the gate is opened, 60 s at most.
-    fn wait(&self) -> Effect {
-        sh(&self.script())
-    }
-
-    fn script(&self) -> String {
-        let path = self.path();
-        format!(
-            "n=0; until [ -e {0} ] || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done; [ -e {0} ]",
-            path.display()
-        )
-    }
-
-    fn open(&self) {
-        std::fs::write(self.path(), "").unwrap();
-    }
 }
 
 /// Waits until it runs.
@@ -178,11 +148,7 @@ async fn effects_are_ended(connection: &Connection) {
         );
         let state = held.effect(&id).await.unwrap();
         assert!(matches!(state, EffectState::Ended { status: 143 | 137 }), "{state:?}");
-        let ended = Instant::now();
-        while running(&format!("97.{own}")) {
-            assert!(ended.elapsed() < Duration::from_secs(20));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        comes_to_its_end(&format!("97.{own}")).await;
     }
     held.release().await.unwrap();
     connections.close().await;

@@ -53,6 +53,36 @@ pub fn bytes(content: &[u8]) -> Content {
     Content::Bytes(Arc::from(content))
 }
 
+/// What a command waits at, so that no test has to guess how long the machine takes.
+pub struct Gate(tempfile::TempDir);
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("open")
+    }
+
+    /// A command that runs until the gate is opened, 60 s at most.
+    pub fn wait(&self) -> Effect {
+        Effect::Run(Command::shell(self.script()))
+    }
+
+    pub fn script(&self) -> String {
+        let path = self.path();
+        format!(
+            "n=0; until [ -e {0} ] || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done; [ -e {0} ]",
+            path.display()
+        )
+    }
+
+    pub fn open(&self) {
+        std::fs::write(self.path(), "").unwrap();
+    }
+}
+
 fn walk(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -95,14 +125,12 @@ async fn streams_and_statuses(host: &Target) {
 }
 
 async fn late_output_stays_where_it_belongs(host: &Target) {
-    let dir = tempfile::tempdir().unwrap();
-    let [open, said_so] = ["open", "said so"].map(|name| dir.path().join(name));
-    let wait = |file: &Path| format!("until [ -e '{}' ]; do sleep 0.05; done", file.display());
-    let late = format!("({}; echo late; echo late >&2; : >'{}')", wait(&open), said_so.display());
+    let (gate, said_so) = (Gate::new(), Gate::new());
+    let late = format!("({}; echo late; echo late >&2; : >{})", gate.script(), said_so.path().display());
     // A child that is left behind isn't waited for: what it waits for comes later.
     assert_eq!(sh(host, &format!("{late} & echo first")).await.stdout_text(), "first\n");
-    std::fs::write(&open, "").unwrap();
-    let said = sh(host, &format!("{}; echo second", wait(&said_so))).await;
+    gate.open();
+    let said = sh(host, &format!("{}; echo second", said_so.script())).await;
     assert_eq!((said.stdout_text(), said.stderr_text()), ("second\n".into(), String::new()));
 }
 
@@ -129,21 +157,26 @@ async fn a_command_out_of_time_is_ended_with_its_children(host: &Target) {
     let command = Command::shell("cat; echo e >&2; exit 7").stdin("in").timeout(Duration::from_secs(own));
     let said = host.apply(&Effect::Run(command)).await.unwrap();
     assert_eq!((said.status, said.stdout_text(), said.stderr_text()), (7, "in".into(), "e\n".into()));
-    let ended = Instant::now();
     for words in [format!("98.{own}"), format!("sleep\0{own}\0")] {
-        while running(&words) {
-            assert!(ended.elapsed() < Duration::from_secs(20), "`{words}` still runs");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        comes_to_its_end(&words).await;
     }
 }
 
 /// Whether a process of this machine has this in its arguments.
-pub fn running(words: &str) -> bool {
+fn running(words: &str) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(words)
     })
+}
+
+/// Until nothing of this machine has this in its arguments.
+pub async fn comes_to_its_end(words: &str) {
+    let began = Instant::now();
+    while running(words) {
+        assert!(began.elapsed() < Duration::from_secs(20), "`{words}` still runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn bytes_are_kept(host: &Target, dir: &Path) {
