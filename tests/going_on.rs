@@ -57,16 +57,60 @@ fn what_somebody_changed_since_is_left_alone_unless_told() {
     go(&test, &["play.yml"]).code(0);
     std::fs::write(test.path().join("one"), "by hand").unwrap();
     go(&test, &["rollback", "last"])
-        .code(2)
-        .says("one was changed by somebody else")
-        .says("Not everything of run");
+        .code(1)
+        .says("one on localhost was changed by somebody else since, so nothing was taken back")
+        .says("--overwrite");
     holds(&test, "one", "by hand");
-    holds(&test, "two", "old");
-    go(&test, &["runs"]).code(0).says("half rolled back");
-    go(&test, &["resume", "last"]).code(1).says("is half rolled back");
+    holds(&test, "two", "new");
+    go(&test, &["runs"]).code(0).says("finished");
     go(&test, &["rollback", "last", "--overwrite"]).code(0);
     holds(&test, "one", "old");
+    holds(&test, "two", "old");
     go(&test, &["runs"]).code(0).says("rolled back");
+}
+
+#[test]
+fn what_goes_back_halfway_is_told_and_goes_on() {
+    let undo = "- name: Tell\n  command: touch DIR/told\n  undo:\n    - command: test -e DIR/mended\n";
+    let test = Test::new().file("one", "old").tasks(&format!(
+        "- copy: {{dest: DIR/one, content: newer}}\n- copy: {{dest: DIR/one, content: new}}\n{undo}"
+    ));
+    go(&test, &["play.yml"]).code(0);
+    go(&test, &["rollback", "last"])
+        .code(2)
+        .says("NOT undone: [localhost] => Tell")
+        .says("Not everything of run");
+    holds(&test, "one", "old");
+    go(&test, &["runs"]).code(0).says("half rolled back");
+    go(&test, &["resume", "last"]).code(1).says("is half rolled back");
+    std::fs::write(test.path().join("mended"), "").unwrap();
+    go(&test, &["rollback", "last"]).code(0);
+    go(&test, &["runs"]).code(0).says("rolled back");
+}
+
+#[test]
+fn a_run_is_not_rolled_back_below_another_that_wrote_the_same_file() {
+    let test = two_files().file(
+        "other.yml",
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - copy: {dest: DIR/two, content: newer}\n",
+    );
+    go(&test, &["play.yml"]).code(0);
+    let runs = String::from_utf8(go(&test, &["runs"]).0.stdout).unwrap();
+    let first = runs.lines().nth(1).unwrap().split(' ').next().unwrap().to_string();
+    go(&test, &["other.yml"]).code(0);
+    go(&test, &["rollback", &first])
+        .code(1)
+        .says(" of other.yml, which changed ")
+        .says("/two too, came after it");
+    go(&test, &["rollback", &first, "--despite-later"])
+        .code(1)
+        .says("/two on localhost was changed by somebody else");
+    holds(&test, "one", "new");
+    holds(&test, "two", "newer");
+    go(&test, &["rollback", "last"]).code(0);
+    go(&test, &["rollback", &first]).code(0);
+    holds(&test, "one", "old");
+    holds(&test, "two", "old");
 }
 
 #[test]
@@ -74,7 +118,7 @@ fn a_file_that_a_run_made_and_somebody_changed_stays() {
     let test = Test::new().tasks("- copy: {dest: DIR/made, content: new}\n");
     go(&test, &["play.yml"]).code(0);
     std::fs::write(test.path().join("made"), "by hand").unwrap();
-    go(&test, &["rollback", "last"]).code(2).says("made was changed by somebody else");
+    go(&test, &["rollback", "last"]).code(1).says("made on localhost was changed by somebody else");
     holds(&test, "made", "by hand");
     std::fs::write(test.path().join("made"), "new").unwrap();
     go(&test, &["rollback", "last"]).code(0);

@@ -15,7 +15,7 @@ use crate::run::record::Nature;
 use crate::source::{Map, Text, Val};
 
 use super::event::AppliedStep;
-use super::fault::{self, Place};
+use super::fault::{self, Point};
 use super::locks::Locks;
 use super::log::{AtCut, StepLog};
 use super::undo::{Applied, Back, inverse_of};
@@ -181,9 +181,9 @@ impl Applier<'_> {
             done.diff.push(diff);
         }
         let began = Local::now();
-        fault::at(Place::BeforeIntent);
+        fault::at(Point::BeforeIntent);
         let id = log.map(|log| log.intend(&step, &back)).transpose()?;
-        fault::at(Place::AfterIntent);
+        fault::at(Point::AfterIntent);
         let applied = match (log, &id) {
             (Some(log), Some(id)) => {
                 self.locks.check(log.target)?;
@@ -191,7 +191,7 @@ impl Applier<'_> {
             }
             _ => self.applied(target, &step.effect, None).await,
         };
-        fault::at(Place::AfterEffect);
+        fault::at(Point::AfterEffect);
         if applied.is_ok() {
             for kept in back.beside() {
                 if let Err(e) = target.apply(&Effect::Close { kept: kept.into() }).await {
@@ -207,7 +207,7 @@ impl Applier<'_> {
         };
         if let (Some(log), Some(id), Ok(output)) = (log, &id, &applied) {
             log.done(id, &step, output, &back)?;
-            fault::at(Place::AfterRecord);
+            fault::at(Point::AfterRecord);
         }
         if let Some(log) = log {
             let (label, interrupts) = (step.label.clone(), step.interrupts);
@@ -219,8 +219,8 @@ impl Applier<'_> {
         let mut unsettled = None;
         if let (true, true, Some(log), Some(id)) = (self.keep_undo, maybe, log, &id) {
             // It may go on there, and must be at its end before it is taken back.
-            let became = self.locks.became_of(log.target, &log.effect_id(id)).await;
-            unsettled = became.err().map(|why| why.message);
+            let settled = self.locks.settle(log.target, &log.effect_id(id)).await;
+            unsettled = settled.err().map(|why| why.message);
         }
         if self.keep_undo && (applied.is_ok() || maybe) {
             let (label, steps) = (step.label.clone(), id.into_iter().collect());
@@ -303,7 +303,7 @@ impl Applier<'_> {
                 None => tokio::time::sleep(fault::MOMENT).await,
             }
         };
-        fault::during(Place::During, begun, applying).await
+        fault::during(Point::During, begun, applying).await
     }
 
     async fn observe(&self, postcondition: Postcondition) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
-//! Places where a fault can strike: the program dies, or something happens to a host or to the way
+//! Points where a fault can strike: the program dies, or something happens to a host or to the way
 //! there.
 //!
-//! `SEQN_PLAY_FAULT=N:PLACE:WHAT` strikes at that place of the Nth Step that is written down, or of
+//! `SEQN_PLAY_FAULT=N:POINT:WHAT` strikes at that point of the Nth Step that is written down, or of
 //! the Nth effect that takes something back (the first is 1). WHAT is one of [`What`]'s words, or a
 //! shell command. In a release build nothing is armed unless `seqn-play rehearse` started the program
 //! and every host is marked as one that may break ([`arm`] has the rule); a debug build, which is
@@ -23,7 +23,7 @@ pub const STRUCK: &str = "SEQN_PLAY_STRUCK";
 
 /// Where around a Step, or around an effect that takes one back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Point {
     BeforeIntent,
     AfterIntent,
     /// While it runs on the host.
@@ -36,34 +36,35 @@ pub enum Place {
     AfterUndo,
 }
 
-impl Place {
-    const ALL: [Place; 8] = [
-        Place::BeforeIntent,
-        Place::AfterIntent,
-        Place::During,
-        Place::AfterEffect,
-        Place::AfterRecord,
-        Place::BeforeUndo,
-        Place::DuringUndo,
-        Place::AfterUndo,
+impl Point {
+    const ALL: [Point; 8] = [
+        Point::BeforeIntent,
+        Point::AfterIntent,
+        Point::During,
+        Point::AfterEffect,
+        Point::AfterRecord,
+        Point::BeforeUndo,
+        Point::DuringUndo,
+        Point::AfterUndo,
     ];
 
-    fn name(self) -> &'static str {
+    /// As [`FAULT`] takes it.
+    pub fn name(self) -> &'static str {
         match self {
-            Place::BeforeIntent => "before-intent",
-            Place::AfterIntent => "after-intent",
-            Place::During => "during",
-            Place::AfterEffect => "after-effect",
-            Place::AfterRecord => "after-record",
-            Place::BeforeUndo => "before-undo",
-            Place::DuringUndo => "during-undo",
-            Place::AfterUndo => "after-undo",
+            Point::BeforeIntent => "before-intent",
+            Point::AfterIntent => "after-intent",
+            Point::During => "during",
+            Point::AfterEffect => "after-effect",
+            Point::AfterRecord => "after-record",
+            Point::BeforeUndo => "before-undo",
+            Point::DuringUndo => "during-undo",
+            Point::AfterUndo => "after-undo",
         }
     }
 
     fn counter(self) -> &'static AtomicUsize {
         match self {
-            Place::BeforeUndo | Place::DuringUndo | Place::AfterUndo => &UNDONE,
+            Point::BeforeUndo | Point::DuringUndo | Point::AfterUndo => &UNDONE,
             _ => &STEPS,
         }
     }
@@ -100,7 +101,7 @@ enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fault {
     step: usize,
-    place: Place,
+    point: Point,
     what: What,
 }
 
@@ -108,11 +109,11 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Fault, String> {
-        let wrong = || format!("{FAULT}={text}: NUMBER:PLACE:WHAT is expected");
+        let wrong = || format!("{FAULT}={text}: NUMBER:POINT:WHAT is expected");
         let (step, rest) = text.split_once(':').ok_or_else(wrong)?;
-        let (place, what) = rest.split_once(':').ok_or_else(wrong)?;
+        let (point, what) = rest.split_once(':').ok_or_else(wrong)?;
         let step = step.parse().map_err(|_| wrong())?;
-        let place = Place::ALL.into_iter().find(|known| known.name() == place).ok_or_else(wrong)?;
+        let point = Point::ALL.into_iter().find(|known| known.name() == point).ok_or_else(wrong)?;
         let what = match what {
             "kill" => What::Kill,
             "cut" => What::Cut,
@@ -124,7 +125,7 @@ impl FromStr for Fault {
             "" => return Err(wrong()),
             command => What::Shell(command.into()),
         };
-        Ok(Fault { step, place, what })
+        Ok(Fault { step, point, what })
     }
 }
 
@@ -167,16 +168,16 @@ fn armed() -> Option<&'static Fault> {
     ARMED.get_or_init(by_itself).as_ref()
 }
 
-fn due(place: Place) -> Option<&'static Fault> {
-    armed().filter(|fault| fault.place == place && fault.step == place.counter().load(Ordering::SeqCst))
+fn due(point: Point) -> Option<&'static Fault> {
+    armed().filter(|fault| fault.point == point && fault.step == point.counter().load(Ordering::SeqCst))
 }
 
 /// Here it strikes, if it is to.
-pub fn at(place: Place) {
-    if matches!(place, Place::BeforeIntent | Place::BeforeUndo) {
-        place.counter().fetch_add(1, Ordering::SeqCst);
+pub fn at(point: Point) {
+    if matches!(point, Point::BeforeIntent | Point::BeforeUndo) {
+        point.counter().fetch_add(1, Ordering::SeqCst);
     }
-    if let Some(fault) = due(place) {
+    if let Some(fault) = due(point) {
         strike(&fault.what);
     }
 }
@@ -229,8 +230,8 @@ pub fn succeeded(command: &str, ran: std::io::Result<std::process::Output>) -> R
 pub const MOMENT: Duration = Duration::from_millis(20);
 
 /// Does it, with a fault in the middle of it: as soon as it has `begun`.
-pub async fn during<T>(place: Place, begun: impl Future<Output = ()>, doing: impl Future<Output = T>) -> T {
-    if due(place).is_none() {
+pub async fn during<T>(point: Point, begun: impl Future<Output = ()>, doing: impl Future<Output = T>) -> T {
+    if due(point).is_none() {
         return doing.await;
     }
     tokio::pin!(doing, begun);
@@ -238,7 +239,7 @@ pub async fn during<T>(place: Place, begun: impl Future<Output = ()>, doing: imp
         done = &mut doing => Some(done),
         () = &mut begun => None,
     };
-    at(place);
+    at(point);
     match done {
         Some(done) => done,
         None => doing.await,
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn words_places_and_commands() {
+    fn words_points_and_commands() {
         let parsed = |text: &str| text.parse::<Fault>().map(|fault| fault.what);
         assert_eq!(parsed("3:during:disk-full"), Ok(What::DiskFull));
         assert_eq!(parsed("3:during:a:b"), Ok(What::Shell("a:b".into())));

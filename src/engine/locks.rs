@@ -220,6 +220,17 @@ impl Locks {
         }
     }
 
+    /// Waits until an effect of this run that was cut is at its end. One that hasn't begun never does, so it
+    /// can be taken back.
+    ///
+    /// # Errors
+    /// As [`became_of`](Locks::became_of).
+    pub async fn settle(&self, host: &str, id: &EffectId) -> Result<(), Failure> {
+        let Some(taken) = self.of(host) else { return Ok(()) };
+        patiently(|| taken.lock.fence(id)).await?;
+        self.became_of(host, id).await.map(drop)
+    }
+
     /// Until an effect has begun, as its host notes it; where it doesn't, for a moment.
     pub async fn begun(&self, host: &str, id: &EffectId) {
         let Some(taken) = self.of(host) else { return tokio::time::sleep(fault::MOMENT).await };

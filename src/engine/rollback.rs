@@ -1,6 +1,7 @@
 //! Taking a whole run back from its journal alone: neither playbook nor inventory is needed, but for
 //! tasks that have `undo:` of their own.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::module::Failure;
@@ -177,16 +178,15 @@ pub async fn run(
     let Means { recorder, connections, sink, .. } = *means;
     let locks = Locks::new(Some(locking));
     let taker = Taker { connections, sink, recorder: Some(recorder), forks: 5 };
-    let ended = match locks.take(&taker, hosts_of(&chosen)).await {
-        Ok(()) => match wait_for_cut(recorder, &chosen, &locks).await {
-            Ok(()) => {
-                recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
-                go_back(means, chosen).await
-            }
-            Err(why) => Err(why),
-        },
-        Err(why) => Err(why),
-    };
+    let ended = async {
+        locks.take(&taker, hosts_of(&chosen)).await?;
+        wait_for_cut(recorder, &chosen, &locks).await?;
+        let operator = connections.operator().await?;
+        look_at_files(&recorder.run, &chosen, connections, &operator).await?;
+        recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
+        go_back(means, chosen, &operator).await
+    }
+    .await;
     let over = matches!(ended, Ok(Ended::RolledBack));
     locks.release(Some(recorder), over).await;
     ended
@@ -210,6 +210,69 @@ async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> 
     Ok(())
 }
 
+/// Half of a run is worse than all of it and none of it: where a file can't go back because somebody changed
+/// it since, nothing does. Of the Steps that wrote a file the last one tells what the run left.
+///
+/// # Errors
+/// Which file it is.
+async fn look_at_files(
+    run: &str,
+    chosen: &[Chosen],
+    connections: &Connections,
+    operator: &Target,
+) -> Result<(), Failure> {
+    let (mut paths, mut files, mut lost) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for Chosen { step, kept, .. } in chosen.iter().rev() {
+        let (Back::Effects(effects), host) = (&kept.back, &step.intent.host) else { continue };
+        for effect in effects {
+            // Whoever can't be reached is told with each Step.
+            if lost.contains(host) {
+                break;
+            }
+            let looked = match target_of(step, kept, connections, operator).await {
+                Ok(target) => undo::would_find(&target, effect).await.map_err(Failure::from),
+                Err(why) => Err(why),
+            };
+            let found = match looked {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(_) => {
+                    lost.insert(host);
+                    break;
+                }
+            };
+            let on = step.intent.target.clone();
+            let is_first = paths.insert((on.clone(), found.path.clone()))
+                & found.file.is_none_or(|file| files.insert((on, file)));
+            if let Some(why) = found.changed.filter(|_| is_first) {
+                return Err(Failure::new(format!("{} on {host} {why}, so nothing was taken back", found.path))
+                    .help(format!(
+                        "see `seqn-play runs` for what came after it, and roll that back first. `seqn-play rollback {run} \
+                         --overwrite` puts the whole file back as it was before this run: what was changed in it \
+                         since is lost"
+                    )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The files that a run changed and nothing has put back: how their host is reached, and their path.
+///
+/// # Errors
+/// What was kept of it can't be read.
+pub fn files_of(seal: &Seal, past: &History) -> Result<BTreeSet<(String, String)>, Failure> {
+    let mut files = BTreeSet::new();
+    for step in &past.steps {
+        let kept = kept_of(seal, step)?;
+        let place = kept.connection.as_ref().map(Connection::place).unwrap_or_default();
+        if let Back::Effects(effects) = &kept.back {
+            files.extend(effects.iter().filter_map(Effect::writes).map(|path| (place.clone(), path.into())));
+        }
+    }
+    Ok(files)
+}
+
 /// Every host that is acted on, and how it is reached; once each.
 fn hosts_of(chosen: &[Chosen]) -> Vec<(String, Connection)> {
     let mut hosts: Vec<(String, Connection)> = Vec::new();
@@ -224,9 +287,8 @@ fn hosts_of(chosen: &[Chosen]) -> Vec<(String, Connection)> {
     hosts
 }
 
-async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>) -> Result<Ended, Failure> {
+async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>, operator: &Target) -> Result<Ended, Failure> {
     let Means { recorder, connections, redactor, sink, runner } = *means;
-    let operator = connections.operator().await?;
     let mut complete = true;
     let mut told = |host: &str, step: Undone| {
         complete &= step.error.is_none();
@@ -261,7 +323,7 @@ async fn go_back(means: &Means<'_>, chosen: Vec<Chosen>) -> Result<Ended, Failur
                 known.steps.extend(steps);
                 continue;
             }
-            match target_of(step, kept, connections, &operator).await {
+            match target_of(step, kept, connections, operator).await {
                 Ok(target) => {
                     let (back, unsettled) = (kept.back.clone(), None);
                     applied.push(Applied { label, target, back, steps, unsettled });

@@ -22,7 +22,7 @@ use crate::run::record::StepId;
 use crate::source::hex::{hex, sha256};
 
 use super::apply::KEPT_CONTENT;
-use super::fault::{self, MOMENT, Place};
+use super::fault::{self, MOMENT, Point};
 
 /// How long a host that is lost is waited for, since half of a transaction must not stay.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -130,16 +130,16 @@ impl Reach {
         if let Some(why) = self.gone.get(target.name()) {
             return Err(why.clone());
         }
-        fault::at(Place::BeforeUndo);
+        fault::at(Point::BeforeUndo);
         let mut applied =
-            fault::during(Place::DuringUndo, tokio::time::sleep(MOMENT), target.apply(effect)).await;
+            fault::during(Point::DuringUndo, tokio::time::sleep(MOMENT), target.apply(effect)).await;
         if is_lost(&applied) {
             applied = match patiently(|| target.probe(Command::shell(":"))).await {
                 Ok(_) => target.apply(effect).await,
                 Err(why) => Err(why),
             };
         }
-        fault::at(Place::AfterUndo);
+        fault::at(Point::AfterUndo);
         match applied {
             Ok(output) if output.success() => Ok(()),
             Ok(output) => Err(format!("status {}: {}", output.status, output.stderr_text().trim())),
@@ -169,6 +169,53 @@ pub async fn patiently<T, F: Future<Output = Result<T, RemoteError>>>(
 
 fn is_lost<T>(answered: &Result<T, RemoteError>) -> bool {
     matches!(answered, Err(e) if e.kind == RemoteErrorKind::Unreachable)
+}
+
+/// What an inverse would find.
+pub struct Found {
+    pub path: String,
+    /// Device and inode, where something is there.
+    pub file: Option<(u64, u64)>,
+    /// Neither what its Step left nor what was there before.
+    pub changed: Option<&'static str>,
+}
+
+/// The file that an inverse puts back only where nobody changed it since; `None` where it needs no such.
+///
+/// # Errors
+/// The host can't be reached or asked.
+pub async fn would_find(target: &Target, effect: &Effect) -> Result<Option<Found>, RemoteError> {
+    let (path, expect, follow) = match effect {
+        Effect::Write { path, expect, .. } | Effect::Unmake { path, expect } => (path, expect, true),
+        Effect::Restore { path, expect, .. } => (path, expect, false),
+        _ => return Ok(None),
+    };
+    let stat = target.stat_with(path, follow, Some(Checksum::Sha256)).await?;
+    let sum = stat.as_ref().and_then(|stat| stat.checksum.as_deref());
+    let as_before = match effect {
+        Effect::Write { content: Content::Bytes(before), .. } => sum == Some(sha256(before).as_str()),
+        // Two names of one file, or a copy of it.
+        Effect::Restore { kept, inode, .. } => match &stat {
+            Some(stat) if stat.inode == *inode => true,
+            Some(_) => {
+                let copy = target.stat_with(kept, false, Some(Checksum::Sha256)).await?;
+                copy.is_some_and(|copy| copy.checksum.is_some() && copy.checksum.as_deref() == sum)
+            }
+            None => false,
+        },
+        _ => stat.is_none(),
+    };
+    let changed = match expect {
+        _ if as_before => None,
+        Expect::Absent if stat.is_some() => Some("exists by now"),
+        // What can't be read is for the inverse to judge.
+        Expect::Sha256(left) if stat.is_none() || sum.is_some_and(|sum| sum != left.as_str()) => {
+            Some("was changed by somebody else since")
+        }
+        _ => None,
+    };
+    let file = stat.map(|stat| (stat.device, stat.inode));
+    Ok(Some(Found { path: path.clone(), file, changed }))
 }
 
 /// Whether a file reads as an inverse would make it: the Step was cut before it changed anything, or

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::engine::fault::Point;
 use crate::engine::rollback::{Wanted as Back, choose};
 use crate::report::rehearsal::{Case as Told, FINE, Verdict};
 use crate::run::history::History;
@@ -197,7 +198,7 @@ impl Rehearsing {
         let may_have_begun = chosen.iter().flatten().find_map(|chosen| chosen.if_begun());
         let one_way = match (&chosen, may_have_begun) {
             (Err(why), _) => Some(&why.message),
-            (Ok(_), Some(why)) if case.place == "after-effect" => Some(&why.message),
+            (Ok(_), Some(why)) if case.point == Point::AfterEffect => Some(&why.message),
             (Ok(_), _) => None,
         };
         let program = &self.wanted.program;
@@ -352,7 +353,7 @@ fn told(case: &Case, verdict: Verdict, word: String, took: Duration) -> Told {
         fault: case.fault.name().into(),
         step: case.step,
         label: case.label.clone(),
-        place: case.place.into(),
+        place: case.point.name().into(),
         then: case.then().into(),
         verdict,
         word,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::engine::fault::Point;
 use crate::run::record::Intent;
 
 /// What happens.
@@ -53,14 +54,14 @@ impl Fault {
     /// Where around a Step it strikes: at the boundary before its effect, in the middle of it, at
     /// the boundary after it. What only looks has no effect, so all of them are one; but it must be done
     /// again after the program died.
-    fn places(self, around: &Boundary) -> &'static [&'static str] {
+    fn points(self, around: &Boundary) -> &'static [Point] {
         match self {
-            Fault::Kill if around.looks => &["during"],
+            Fault::Kill if around.looks => &[Point::During],
             _ if around.looks => &[],
-            Fault::Kill => &["after-intent", "during", "after-effect"],
-            Fault::Cut => &["after-intent", "during"],
-            Fault::Unhealthy => &["after-effect"],
-            Fault::Refused | Fault::DiskFull | Fault::Denied | Fault::Slow => &["after-intent"],
+            Fault::Kill => &[Point::AfterIntent, Point::During, Point::AfterEffect],
+            Fault::Cut => &[Point::AfterIntent, Point::During],
+            Fault::Unhealthy => &[Point::AfterEffect],
+            Fault::Refused | Fault::DiskFull | Fault::Denied | Fault::Slow => &[Point::AfterIntent],
         }
     }
 }
@@ -102,14 +103,14 @@ impl Boundary {
     }
 }
 
-/// One fault at one place of a run, and what is typed after it.
+/// One fault at one point of a run, and what is typed after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
     pub fault: Fault,
     /// From 1, in the order in which a whole run applies them.
     pub step: usize,
     pub label: String,
-    pub place: &'static str,
+    pub point: Point,
     /// `resume`, else `rollback`.
     pub forward: bool,
 }
@@ -126,19 +127,19 @@ impl Case {
             // In parentheses it is never one of the program's own words.
             Some(own) => own.iter().map(|own| format!("({})", own.strike)).collect::<Vec<_>>().join(" && "),
         };
-        format!("{}:{}:{what}", self.step, self.place)
+        format!("{}:{}:{what}", self.step, self.point.name())
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Case { fault, step, label, place, .. } = self;
-        write!(f, "{} {place} {step} `{label}`, then {}", fault.name(), self.then())
+        let Case { fault, step, label, point, .. } = self;
+        write!(f, "{} {} {step} `{label}`, then {}", fault.name(), point.name(), self.then())
     }
 }
 
 /// Where every fault strikes the last Step too: once it is applied and written down.
-const LAST: &str = "after-record";
+const LAST: Point = Point::AfterRecord;
 
 /// Every fault at every boundary of these Steps, each followed by `resume` and by `rollback`.
 pub fn cases(faults: &[Fault], steps: &[Boundary]) -> Vec<Case> {
@@ -146,11 +147,11 @@ pub fn cases(faults: &[Fault], steps: &[Boundary]) -> Vec<Case> {
     for fault in faults {
         for (index, around) in steps.iter().enumerate() {
             // Behind the last one nothing more is written down, and all that is left is to prove it.
-            let behind: &'static [&'static str] = if index + 1 == steps.len() { &[LAST] } else { &[] };
-            for place in fault.places(around).iter().chain(behind) {
+            let behind: &[Point] = if index + 1 == steps.len() { &[LAST] } else { &[] };
+            for point in fault.points(around).iter().chain(behind) {
                 for forward in [true, false] {
-                    let (fault, step, label) = (*fault, index + 1, around.label.clone());
-                    all.push(Case { fault, step, label, place, forward });
+                    let (fault, step, label, point) = (*fault, index + 1, around.label.clone(), *point);
+                    all.push(Case { fault, step, label, point, forward });
                 }
             }
         }
@@ -187,9 +188,9 @@ mod tests {
     fn shards_share_all_cases_without_a_rest() {
         let steps = ["a", "b", "c"].map(|label| Boundary { label: label.into(), looks: false });
         let all = cases(&Fault::ALL, &steps);
-        // 10 places of 7 faults, 3 Steps, 2 ways; and each fault behind the last one.
+        // 10 points of 7 faults, 3 Steps, 2 ways; and each fault behind the last one.
         assert_eq!(all.len(), 74);
-        let behind: Vec<usize> = all.iter().filter(|c| c.place == LAST).map(|c| c.step).collect();
+        let behind: Vec<usize> = all.iter().filter(|c| c.point == LAST).map(|c| c.step).collect();
         assert_eq!(behind, [3; 14]);
         let numbered: Vec<(usize, Case)> = (1..).zip(all.clone()).collect();
         let mut shared: Vec<_> = (1..=4).flat_map(|n| shard(scattered(all.clone()), Some((n, 4)))).collect();
@@ -218,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_place_that_can_do_a_fault_itself_does_it() {
-        let case =
-            Case { fault: Fault::DiskFull, step: 2, label: "x".into(), place: "after-intent", forward: true };
+        let (fault, point) = (Fault::DiskFull, Point::AfterIntent);
+        let case = Case { fault, step: 2, label: "x".into(), point, forward: true };
         assert_eq!(case.spec(&Strikes::new()), "2:after-intent:disk-full");
         let own = |strike: &str| Strike { strike: strike.into(), mend: "free it".into() };
         let of = |own: Vec<Strike>| case.spec(&Strikes::from([(Fault::DiskFull, own)]));

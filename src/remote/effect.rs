@@ -90,6 +90,16 @@ impl Effect {
     pub fn is_noted(&self) -> bool {
         !matches!(self, Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. })
     }
+
+    /// The file whose content it decides.
+    pub fn writes(&self) -> Option<&str> {
+        match self {
+            Effect::Write { path, .. } | Effect::Unmake { path, .. } | Effect::Restore { path, .. } => {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a stateful effect wants to find; anything else fails without touching it.

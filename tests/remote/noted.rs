@@ -16,6 +16,7 @@ pub async fn all(connection: &Connection) {
     tokio::join!(
         effects_are_noted(connection),
         effects_are_ended(connection),
+        what_is_fenced_off_never_begins(connection),
         what_nobody_can_know_has_vanished(connection),
         what_another_run_left_running_is_in_the_way(connection),
     );
@@ -150,6 +151,38 @@ async fn effects_are_ended(connection: &Connection) {
         assert!(matches!(state, EffectState::Ended { status: 143 | 137 }), "{state:?}");
         comes_to_its_end(&format!("97.{own}")).await;
     }
+    held.release().await.unwrap();
+    connections.close().await;
+}
+
+async fn what_is_fenced_off_never_begins(connection: &Connection) {
+    let project = Project::new();
+    let connections = Connections::new();
+    let target = connections.target("host", connection).await.unwrap();
+    let held = lock(&connections, connection, &project.request("one")).await.unwrap();
+    let file = project.dir().join("late");
+    let id = effect("one", "late");
+    for _ in 0..2 {
+        held.fence(&id).await.unwrap();
+    }
+    let error = target.apply_as(&sh(&format!("echo >{}", file.display())), &id).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Conflict, "{error}");
+    assert!(error.message.contains("too late") && !file.exists(), "{error}");
+    assert_eq!(held.effect(&id).await.unwrap(), EffectState::NeverBegan);
+    // What has begun goes on.
+    let (id, gate) = (effect("one", "running"), Gate::new());
+    let run = gate.wait();
+    let fence = async {
+        begun(&held, &id).await;
+        held.fence(&id).await.unwrap();
+        assert!(matches!(held.effect(&id).await.unwrap(), EffectState::Running(_)));
+        gate.open();
+    };
+    let (said, ()) = tokio::join!(target.apply_as(&run, &id), fence);
+    assert_eq!(said.unwrap().status, 0);
+    assert_eq!(held.effect(&id).await.unwrap(), EffectState::Ended { status: 0 });
+    held.forget_effects().await.unwrap();
+    assert_eq!(std::fs::read_dir(project.dir().join("effects/one")).unwrap().count(), 0);
     held.release().await.unwrap();
     connections.close().await;
 }

@@ -261,10 +261,15 @@ l_release() { # folder number
   if l_ours "$1" "$2"; then touch -c -m -d @0 -- "$1/lock.$2"; fi
 }
 
+# An effect that hasn't begun by now never does: it looks for this once it has left its mark.
+l_fence() { # folder effect
+  [ -d "$1/effects/$2.fenced" ] || mkdir -- "$1/effects/$2.fenced"
+}
+
 # Takes away what ended effects of a run left.
 l_forget() ( # folder run
   cd -- "$1/effects/$2" 2>/dev/null || exit 0
-  for l_f in *.ended.*; do
+  for l_f in *.ended.* *.fenced; do
     [ ! -d "$l_f" ] || rmdir -- "${l_f%.ended.*}".began.* "$l_f" 2>/dev/null
   done
   :

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use super::lease::{lost, now};
+use super::lease::{Lease, lost, now};
 use super::mark::EffectId;
 use super::noted::{Marks, Noted, Running, What, alive};
 use super::{HostLock, LockRefused, LockRequest, refused, tidy};
@@ -70,6 +70,15 @@ impl HostLock {
             }
         }
         Ok(EffectState::Vanished)
+    }
+
+    /// An effect under this lock that hasn't begun on the host by now never will, however late it comes there.
+    ///
+    /// # Errors
+    /// The host can't be reached, or can't note it.
+    pub async fn fence(&self, id: &EffectId) -> Result<(), RemoteError> {
+        let Lease { folder, number, .. } = &*self.lease;
+        self.control.run(&format!("l_fence {folder} {}", id.path(*number)), "FENCE").await.map(drop)
     }
 
     /// Waits until it runs no more, for `limit` at most.
