@@ -61,7 +61,13 @@ fn database_passwords(it: &mut Operator) {
     );
     assert_eq!(it.env(".env", "SILVER_POSTGRES_PASSWORD"), old);
 
-    it.run(&format!("{rotate} -vvv --diff")).code(0);
+    // Where the application has no form for it, somebody logs in as a browser does it.
+    let said = it.run(&format!("{rotate} -vvv --diff -e seqn_login_url=")).code(0);
+    let said = said.says("TASK [sign_in : Confirm /v1/me returns the signed-in user]").said;
+    let at = |task: &str| said.find(&format!("TASK [{task}]")).unwrap_or_else(|| panic!("no {task}\n{said}"));
+    let tried =
+        at("database_password : Confirm that the database takes the new password before anything uses it");
+    assert!(tried < at("env_edit : Update the matching .env variable"));
     let new = it.env(".env", "SILVER_POSTGRES_PASSWORD");
     assert!(it.password_is_taken("silver", &new) && !it.password_is_taken("silver", &old));
     let again = it.run(&rotate).code(0);
@@ -102,13 +108,22 @@ fn session_secret(it: &mut Operator) {
     );
     assert_eq!(it.env(".env", "SESSION_SECRET"), old);
 
+    let sessions = it.sessions();
     it.run(&format!("rotate-session-secret.yml -i staging {given} -vvv --diff")).code(0);
     assert_ne!(it.env(".env", "SESSION_SECRET"), old);
     assert!(!it.is_signed_in(&before), "a session outlived its secret");
     let after = it.sign_in();
     assert!(it.is_signed_in(&after));
     let note = newest_note(&it.project);
-    assert!(note.contains("sessions ended"), "the note doesn't say how many sessions ended:\n{note}");
+    assert!(note.contains(&format!("{sessions} sessions ended")), "{sessions} sessions ended, but\n{note}");
+    // What both edited goes back as a whole, so the later one goes first, and else nothing.
+    let databases = finished(it, "rotate-db-password.yml", 0);
+    let refused = it.run(&format!("rollback {databases}")).code(1);
+    refused.says("rotate-session-secret.yml, which changed ").says("/.env too, came after it");
+    let refused = it.run(&format!("rollback {databases} --despite-later")).code(1);
+    refused.says("/.env on vps was changed by somebody else since, so nothing was taken back");
+    let password = it.env(".env", "SILVER_POSTGRES_PASSWORD");
+    assert!(it.password_is_taken("silver", &password));
 
     let again = it.run(&format!("rotate-session-secret.yml -i staging {given}")).code(0);
     assert_eq!(again.changed(), BACKUPS);
@@ -183,6 +198,8 @@ fn project_secret(it: &mut Operator) {
         .says("nobody declared it")
         .says("pasted.txt");
     fs::remove_file(&copy).expect("the file");
+    let closed = r#"rotate-project-secret.yml -i staging -e project=shop -e {"seqn_maintenance_windows":[]}"#;
+    it.run(closed).code(2).says("no window of seqn_maintenance_windows is open");
     assert_eq!(it.status(&application, &old), 200);
 
     it.run("rotate-project-secret.yml -i staging -e project=shop -vvv --diff").code(0);
@@ -286,6 +303,13 @@ fn backup_key(it: &mut Operator) {
     it.run(&format!("rollback {first}")).code(0);
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
+    // Somebody else's key, which archives are for as well, is nobody's to take away.
+    let other = it.machine.join("other-identity.txt").display().to_string();
+    let made = it.run(&format!("secret keygen {other}")).code(0);
+    let other = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
+    let text = fs::read_to_string(it.file(".env")).expect(".env");
+    fs::write(it.file(".env"), text.replace(&old, &format!("{old},{other}"))).expect(".env");
+
     it.run(&format!("{rotate} -e seqn_backup_key_grace=2592000")).code(0);
     let finish = "rotate-backup-key.yml -i staging --tags finish -e confirm=backup_key.age";
     it.run(finish).code(2).says("stays for another");
@@ -307,7 +331,7 @@ fn backup_key(it: &mut Operator) {
         archive.set_modified(long_ago).expect("a time");
     }
     it.run(&finish).code(0).says("were not pruned");
-    assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), new);
+    assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), format!("{other},{new}"));
     // Neither begins anew what is done.
     assert_eq!(it.run(&rotate).code(0).changed(), ["fresh_backup : Run backup-offsite.sh"]);
     it.run(&finish).code(0).says("Nothing is left");

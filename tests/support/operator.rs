@@ -218,6 +218,19 @@ impl Vps {
         http("GET", &self.api("/v1/me"), &[("Cookie", cookie)], "").status == 200
     }
 
+    /// How many sessions anybody ever had.
+    pub fn sessions(&mut self) -> usize {
+        let (password, port) =
+            (self.env(".env", "SILVER_POSTGRES_PASSWORD"), self.raised["silver_pg_port"].to_string());
+        let told = Command::new("psql")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "silver", "-d", "silver", "-tAc"])
+            .arg("SELECT count(*) FROM app_session")
+            .env("PGPASSWORD", password)
+            .output()
+            .expect("psql runs");
+        String::from_utf8_lossy(&told.stdout).trim().parse().expect("a number")
+    }
+
     /// Whether the database server takes this password of its role, over the network.
     pub fn password_is_taken(&self, database: &str, password: &str) -> bool {
         let port = self.raised[format!("{database}_pg_port")].as_u64().expect("a port").to_string();
