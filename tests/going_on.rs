@@ -89,6 +89,52 @@ fn what_goes_back_halfway_is_told_and_goes_on() {
 }
 
 #[test]
+fn what_a_run_never_wrote_is_in_nobodys_way() {
+    let test = Test::new().file("hosts.yml", BOX).file("one", "old").file("two", "old").file(
+        "play.yml",
+        "- hosts: box\n  gather_facts: false\n  tasks:\n    - copy: {dest: DIR/one, content: new}\n    - copy: {dest: DIR/two, content: new}\n",
+    );
+    killed(&test, &["-i", "hosts.yml", "play.yml"], "2:after-intent:kill");
+    std::fs::write(test.path().join("two"), "by hand").unwrap();
+    go(&test, &["rollback", "last"]).code(2).says("two was changed by somebody else");
+    holds(&test, "one", "old");
+    holds(&test, "two", "by hand");
+}
+
+#[test]
+fn what_a_later_task_takes_back_itself_is_nobody_elses_doing() {
+    let test = Test::new().file("one", "old").tasks(
+        "- copy: {dest: DIR/one, content: new}\n- shell: echo more >>DIR/one\n  undo:\n    - copy: {dest: DIR/one, content: new}\n",
+    );
+    go(&test, &["play.yml"]).code(0);
+    go(&test, &["rollback", "last"]).code(0);
+    holds(&test, "one", "old");
+}
+
+#[test]
+fn a_link_over_a_file_gives_it_back_and_leaves_alone_where_it_led() {
+    let test = Test::new()
+        .file("one", "old")
+        .file("other", "other")
+        .tasks("- file: {path: DIR/one, src: DIR/other, state: link, force: true}\n");
+    go(&test, &["play.yml"]).code(0);
+    go(&test, &["rollback", "last"]).code(0);
+    holds(&test, "other", "other");
+    holds(&test, "one", "old");
+    assert!(!test.path().join("one").is_symlink());
+}
+
+#[test]
+fn what_became_a_directory_is_told_before_anything_goes_back() {
+    let test = two_files();
+    go(&test, &["play.yml"]).code(0);
+    std::fs::remove_file(test.path().join("one")).unwrap();
+    std::fs::create_dir(test.path().join("one")).unwrap();
+    go(&test, &["rollback", "last"]).code(1).says("one on localhost is no file any more");
+    holds(&test, "two", "new");
+}
+
+#[test]
 fn a_run_is_not_rolled_back_below_another_that_wrote_the_same_file() {
     let test = two_files().file(
         "other.yml",

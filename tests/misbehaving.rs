@@ -37,6 +37,7 @@ fn what_a_service_says_is_not_believed() {
     api_token(&mut it);
     project_key(&mut it);
     webhook_secret(&mut it);
+    it.was_told_no_secret();
 }
 
 fn client_secret(it: &mut Operator) {
@@ -44,7 +45,8 @@ fn client_secret(it: &mut Operator) {
     let rotate = "rotate-oidc-client-secret.yml -i staging";
     // Nothing is begun where logins don't come through already.
     misbehaving(it, "authentik-server", "POST /application/o/token/ disagree", |it| {
-        it.run(rotate).code(2).says("A fresh login did not come through")
+        let ended = it.run(rotate).code(2).says("A fresh login did not come through");
+        assert!(ended.changed().is_empty(), "{}", ended.said);
     });
     assert!(it.client_secret_is_taken(&old));
     // It says that it has the new one, and keeps the old one.
@@ -69,7 +71,7 @@ fn api_token(it: &mut Operator) {
     it.run("rotate-authentik-api-token.yml -i staging").code(0);
     let finish = "rotate-authentik-api-token.yml -i staging --tags finish -e confirm=authentik_api_token";
     misbehaving(it, "authentik-server", "DELETE * disagree", |it| {
-        it.run(finish).code(2).says("TASK [Confirm that the old token is refused]")
+        it.run(finish).code(2).fails_at("Confirm that the old token is refused")
     });
     assert_eq!(it.status(&me, &old), 200);
     it.run(finish).code(0);
@@ -88,7 +90,7 @@ fn project_key(it: &mut Operator) {
     });
     let asked = format!("POST /v1/console/projects/{project}/secret/rotate");
     misbehaving(it, "silver-auth-api", &format!("{asked} disagree"), |it| {
-        it.run(rotate).code(2).says("TASK [Confirm that the API takes the new key]")
+        it.run(rotate).code(2).fails_at("Confirm that the API takes the new key")
     });
     assert_eq!(it.env(store, "SEQN_SECRET_KEY"), old);
     assert_eq!((version(it, &format!("projects/{project}")), it.status(&application, &old)), (before, 200));
@@ -114,7 +116,7 @@ fn webhook_secret(it: &mut Operator) {
     // The receiver goes on accepting events, all of them signed with the old secret.
     let asked = format!("POST /v1/console/{endpoint}/secret/rotate");
     misbehaving(it, "silver-auth-api", &format!("{asked} disagree"), |it| {
-        it.run(rotate).code(2).says("TASK [Confirm that it was signed with the new secret]")
+        it.run(rotate).code(2).fails_at("Confirm that it was signed with the new secret")
     });
     assert_eq!(version(it, &endpoint), before);
     it.run(&format!("{rotate} -e present_is_dead=unknown")).code(0);
@@ -167,6 +169,7 @@ fn what_a_script_leaves_must_be_a_backup() {
         assert_eq!(it.env(".env", "SESSION_SECRET"), secret, "{script}");
         fs::remove_file(it.file(archive)).ok();
     }
+    it.was_told_no_secret();
 }
 
 /// A public key of age; its private half is kept on the operator's machine.
@@ -233,6 +236,7 @@ fn whoever_looks_finds_what_is_wrong() {
     it.run(&crowded)
         .code(2)
         .says("The canary project is none of those whose consumers the inventory names: prj_");
+    it.was_told_no_secret();
 }
 
 /// Nothing is as the inventory says.

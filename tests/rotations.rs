@@ -41,9 +41,7 @@ fn every_rotation(vps: &Sandbox) {
     backup_key(&mut it);
     looking_only(&mut it);
     previews(&mut it);
-    for secret in &it.secrets {
-        assert!(!it.said.contains(secret.as_str()), "a credential was told: {secret}");
-    }
+    it.was_told_no_secret();
 }
 
 const BACKUPS: [&str; 2] =
@@ -115,7 +113,7 @@ fn session_secret(it: &mut Operator) {
     let after = it.sign_in();
     assert!(it.is_signed_in(&after));
     let note = newest_note(&it.project);
-    assert!(note.contains(&format!("{sessions} sessions ended")), "{sessions} sessions ended, but\n{note}");
+    assert!(note.contains(&format!("`{sessions} sessions ended`")), "{sessions} sessions ended, but\n{note}");
     // What both edited goes back as a whole, so the later one goes first, and else nothing.
     let databases = finished(it, "rotate-db-password.yml", 0);
     let refused = it.run(&format!("rollback {databases}")).code(1);

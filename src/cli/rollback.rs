@@ -46,7 +46,7 @@ pub struct Rollback {
     /// Run the `undo:` of its tasks although the playbook was changed since
     #[arg(long)]
     changed_playbook: bool,
-    /// Go back although a later run of the same playbook stands
+    /// Go back although a later run stands that is of the same playbook or changed one of the same files
     #[arg(long)]
     despite_later: bool,
     /// Age identity that opens the run
@@ -94,11 +94,11 @@ impl Rollback {
         let identities = setup::identities(&self.age_identity).map_err(wrong)?;
         let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
         let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
+        let chosen = rollback::choose(&seal, &run.history, &wanted).map_err(refused)?;
         if !self.despite_later {
-            overtaken::check(&store, &run, &identities).map_err(wrong)?;
+            overtaken::check(&store, &run, &chosen, &identities).map_err(wrong)?;
         }
         if self.check {
-            let chosen = rollback::choose(&seal, &run.history, &wanted).map_err(refused)?;
             rollback::predict(&chosen, &*outputs.sink);
             return Ok(0);
         }

@@ -226,9 +226,13 @@ impl Locks {
     /// # Errors
     /// As [`became_of`](Locks::became_of).
     pub async fn settle(&self, host: &str, id: &EffectId) -> Result<(), Failure> {
-        let Some(taken) = self.of(host) else { return Ok(()) };
-        patiently(|| taken.lock.fence(id)).await?;
-        self.became_of(host, id).await.map(drop)
+        if let (Some(EffectState::NeverBegan), Some(taken)) = (self.became_of(host, id).await?, self.of(host))
+        {
+            patiently(|| taken.lock.fence(id)).await?;
+            // It may have begun between the two.
+            self.became_of(host, id).await?;
+        }
+        Ok(())
     }
 
     /// Until an effect has begun, as its host notes it; where it doesn't, for a moment.

@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::module::Failure;
-use crate::remote::{Connection, Connections, Effect, EffectState, Expect, Target};
+use crate::remote::{
+    Connection, Connections, Effect, EffectState, Expect, RemoteError, RemoteErrorKind, Target,
+};
 use crate::run::history::{History, State, Step};
 use crate::run::journal::Sync;
-use crate::run::record::{Back, Ended, Kept, Record, Recorded, Status};
+use crate::run::record::{Back, Ended, Kept, Record, Recorded, Status, StepId};
 use crate::run::recorder::{Recorder, now};
 use crate::run::seal::Seal;
 use crate::secret::Redactor;
@@ -18,6 +20,9 @@ use super::event::{Event, Sink};
 use super::locks::{Locking, Locks, Taker};
 use super::log::{effect_id, kept_of};
 use super::undo::{self, Applied, RunTasks, Undone};
+
+/// How an effect on a file ends that didn't find what it expected, and changed nothing (prelude.sh).
+const UNFIT: i32 = 9;
 
 /// How far, and how.
 #[derive(Debug, Clone, Default)]
@@ -34,12 +39,18 @@ pub struct Chosen {
     kept: Kept,
     /// Why it can't be taken back if it began, which only its host knows.
     if_begun: Option<Failure>,
+    /// Its host noted what became of it. What a host noted goes when the run is over.
+    noted: bool,
 }
 
 impl Chosen {
     /// Why nothing is taken back if this began: it can't be, and only its host knows.
     pub fn if_begun(&self) -> Option<&Failure> {
         self.if_begun.as_ref()
+    }
+
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Whether it changed something that can be described before and after.
@@ -65,18 +76,16 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
         }
         let mut kept = kept_of(seal, step)?;
         let mut if_begun = None;
+        let noted = step.done.is_none() && step.intent.is_noted() && past.state() != State::Finished;
         if let Back::OneWay(why) = &kept.back {
             let refusal = one_way(past, step, why);
             match outcome.map(|(_, _, recorded)| recorded) {
                 Some(recorded) if recorded.changed => return Err(refusal),
-                // Whoever lost the connection doesn't know whether it happened. What a host noted goes
-                // when the run is over.
-                Some(Recorded { status: Status::Unreachable, .. }) | None => {
-                    match step.done.is_none() && step.intent.is_noted() && past.state() != State::Finished {
-                        true => if_begun = Some(refusal),
-                        false => return Err(refusal),
-                    }
-                }
+                // Whoever lost the connection doesn't know whether it happened.
+                Some(Recorded { status: Status::Unreachable, .. }) | None => match noted {
+                    true => if_begun = Some(refusal),
+                    false => return Err(refusal),
+                },
                 Some(_) => {}
             }
             kept.back = Back::Nothing;
@@ -86,7 +95,7 @@ pub fn choose(seal: &Seal, past: &History, wanted: &Wanted) -> Result<Vec<Chosen
         {
             effects.iter_mut().for_each(overwriting);
         }
-        chosen.push(Chosen { step: step.clone(), kept, if_begun });
+        chosen.push(Chosen { step: step.clone(), kept, if_begun, noted });
     }
     Ok(chosen)
 }
@@ -180,9 +189,9 @@ pub async fn run(
     let taker = Taker { connections, sink, recorder: Some(recorder), forks: 5 };
     let ended = async {
         locks.take(&taker, hosts_of(&chosen)).await?;
-        wait_for_cut(recorder, &chosen, &locks).await?;
+        let untouched = wait_for_cut(recorder, &chosen, &locks).await?;
         let operator = connections.operator().await?;
-        look_at_files(&recorder.run, &chosen, connections, &operator).await?;
+        look_at_files(&recorder.run, &chosen, &untouched, connections, &operator).await?;
         recorder.write(&Record::Continued { at: now(), by, back: true }, Sync::Now)?;
         go_back(means, chosen, &operator).await
     }
@@ -192,12 +201,18 @@ pub async fn run(
     ended
 }
 
-/// What was cut may go on on its host; it must be at its end before it is taken back.
+/// What was cut may go on on its host; it must be at its end before it is taken back. Which of them changed
+/// nothing there.
 ///
 /// # Errors
 /// Something began that can't be taken back.
-async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> Result<(), Failure> {
-    for Chosen { step, kept, if_begun } in chosen.iter().filter(|c| c.step.done.is_none()) {
+async fn wait_for_cut(
+    recorder: &Recorder,
+    chosen: &[Chosen],
+    locks: &Locks,
+) -> Result<HashSet<StepId>, Failure> {
+    let mut untouched = HashSet::new();
+    for Chosen { step, kept, if_begun, noted } in chosen.iter().filter(|c| c.step.done.is_none()) {
         let mut became = None;
         if let (Some(name), Some(connection)) = (&step.intent.target, &kept.connection) {
             let id = effect_id(&recorder.run, &step.intent.step, connection);
@@ -206,8 +221,12 @@ async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> 
         if let Some(refusal) = if_begun.as_ref().filter(|_| became != Some(EffectState::NeverBegan)) {
             return Err(refusal.clone());
         }
+        let unfit = EffectState::Ended { status: UNFIT };
+        if *noted && became.is_some_and(|state| state == EffectState::NeverBegan || state == unfit) {
+            untouched.insert(step.intent.step.clone());
+        }
     }
-    Ok(())
+    Ok(untouched)
 }
 
 /// Half of a run is worse than all of it and none of it: where a file can't go back because somebody changed
@@ -218,59 +237,81 @@ async fn wait_for_cut(recorder: &Recorder, chosen: &[Chosen], locks: &Locks) -> 
 async fn look_at_files(
     run: &str,
     chosen: &[Chosen],
+    untouched: &HashSet<StepId>,
     connections: &Connections,
     operator: &Target,
 ) -> Result<(), Failure> {
-    let (mut paths, mut files, mut lost) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let (mut paths, mut files, mut beyond) = (HashSet::new(), HashSet::new(), HashSet::new());
     for Chosen { step, kept, .. } in chosen.iter().rev() {
-        let (Back::Effects(effects), host) = (&kept.back, &step.intent.host) else { continue };
-        for effect in effects {
-            // Whoever can't be reached is told with each Step.
-            if lost.contains(host) {
-                break;
+        let (on, host) = (step.intent.target.as_deref(), &step.intent.host);
+        let effects = match &kept.back {
+            _ if beyond.contains(&on) || untouched.contains(&step.intent.step) => continue,
+            Back::Effects(effects) => effects,
+            Back::Tasks(_) => {
+                beyond.insert(on);
+                continue;
             }
-            let looked = match target_of(step, kept, connections, operator).await {
-                Ok(target) => undo::would_find(&target, effect).await.map_err(Failure::from),
-                Err(why) => Err(why),
-            };
-            let found = match looked {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err(_) => {
-                    lost.insert(host);
+            Back::Again(_) | Back::OneWay(_) | Back::Nothing => continue,
+        };
+        for effect in effects {
+            let path = match effect {
+                Effect::Write { path, .. } | Effect::Unmake { path, .. } | Effect::Restore { path, .. } => {
+                    path
+                }
+                Effect::Attributes { .. }
+                | Effect::Directory { .. }
+                | Effect::Touch { .. }
+                | Effect::Remove { .. }
+                | Effect::Keep { .. }
+                | Effect::Close { .. } => continue,
+                // What goes back before an older one, and where that is then found, nobody can tell from here.
+                Effect::Link { .. }
+                | Effect::Rename { .. }
+                | Effect::Run(_)
+                | Effect::Http(_)
+                | Effect::Fetch { .. }
+                | Effect::Feed { .. } => {
+                    beyond.insert(on);
                     break;
                 }
             };
-            let on = step.intent.target.clone();
-            let is_first = paths.insert((on.clone(), found.path.clone()))
-                & found.file.is_none_or(|file| files.insert((on, file)));
-            if let Some(why) = found.changed.filter(|_| is_first) {
-                return Err(Failure::new(format!("{} on {host} {why}, so nothing was taken back", found.path))
-                    .help(format!(
-                        "see `seqn-play runs` for what came after it, and roll that back first. `seqn-play rollback {run} \
-                         --overwrite` puts the whole file back as it was before this run: what was changed in it \
-                         since is lost"
-                    )));
+            if !paths.insert((on, path)) {
+                continue;
+            }
+            let Ok(target) = target_of(step, kept, connections, operator).await else { continue };
+            let found = match undo::would_find(&target, effect).await {
+                Ok(Some(found)) => found,
+                // A later Step may have closed what is around it.
+                Ok(None) | Err(RemoteError { kind: RemoteErrorKind::Refused, .. }) => continue,
+                // Whoever can't be reached is told with each Step.
+                Err(_) => {
+                    beyond.insert(on);
+                    break;
+                }
+            };
+            let is_other = found.file.is_none_or(|file| files.insert((on, file)));
+            if let Some(why) = found.changed.filter(|_| is_other) {
+                return Err(Failure::new(format!("{path} on {host} {why}, so nothing was taken back")).help(format!(
+                    "see `seqn-play runs` for what came after it, and roll that back first. `seqn-play rollback {run} \
+                     --overwrite` puts the whole file back as it was before this run: what was changed in it \
+                     since is lost"
+                )));
             }
         }
     }
     Ok(())
 }
 
-/// The files that a run changed and nothing has put back: how their host is reached, and their path.
-///
-/// # Errors
-/// What was kept of it can't be read.
-pub fn files_of(seal: &Seal, past: &History) -> Result<BTreeSet<(String, String)>, Failure> {
+/// The files that Steps put back: how their host is reached, and their path.
+pub fn files_of<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> BTreeSet<(String, String)> {
     let mut files = BTreeSet::new();
-    for step in &past.steps {
-        let kept = kept_of(seal, step)?;
+    for kept in kept {
         let place = kept.connection.as_ref().map(Connection::place).unwrap_or_default();
         if let Back::Effects(effects) = &kept.back {
             files.extend(effects.iter().filter_map(Effect::writes).map(|path| (place.clone(), path.into())));
         }
     }
-    Ok(files)
+    files
 }
 
 /// Every host that is acted on, and how it is reached; once each.

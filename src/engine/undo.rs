@@ -173,14 +173,13 @@ fn is_lost<T>(answered: &Result<T, RemoteError>) -> bool {
 
 /// What an inverse would find.
 pub struct Found {
-    pub path: String,
     /// Device and inode, where something is there.
     pub file: Option<(u64, u64)>,
-    /// Neither what its Step left nor what was there before.
+    /// What is to be told of it, where it is neither what its Step left nor what was there before.
     pub changed: Option<&'static str>,
 }
 
-/// The file that an inverse puts back only where nobody changed it since; `None` where it needs no such.
+/// The file that an inverse puts back only where nobody changed it since; `None` where it doesn't care.
 ///
 /// # Errors
 /// The host can't be reached or asked.
@@ -190,6 +189,9 @@ pub async fn would_find(target: &Target, effect: &Effect) -> Result<Option<Found
         Effect::Restore { path, expect, .. } => (path, expect, false),
         _ => return Ok(None),
     };
+    if *expect == Expect::Anything {
+        return Ok(None);
+    }
     let stat = target.stat_with(path, follow, Some(Checksum::Sha256)).await?;
     let sum = stat.as_ref().and_then(|stat| stat.checksum.as_deref());
     let as_before = match effect {
@@ -205,17 +207,16 @@ pub async fn would_find(target: &Target, effect: &Effect) -> Result<Option<Found
         },
         _ => stat.is_none(),
     };
-    let changed = match expect {
+    let changed = match (expect, &stat) {
         _ if as_before => None,
-        Expect::Absent if stat.is_some() => Some("exists by now"),
+        (Expect::Absent, Some(_)) => Some("exists by now"),
+        (Expect::Sha256(_), Some(stat)) if stat.kind != FileKind::File => Some("is no file any more"),
         // What can't be read is for the inverse to judge.
-        Expect::Sha256(left) if stat.is_none() || sum.is_some_and(|sum| sum != left.as_str()) => {
-            Some("was changed by somebody else since")
-        }
-        _ => None,
+        (Expect::Sha256(left), Some(_)) if sum.is_none_or(|sum| sum == left) => None,
+        (Expect::Sha256(_), _) => Some("was changed by somebody else since"),
+        (Expect::Absent, None) | (Expect::Anything, _) => None,
     };
-    let file = stat.map(|stat| (stat.device, stat.inode));
-    Ok(Some(Found { path: path.clone(), file, changed }))
+    Ok(Some(Found { file: stat.map(|stat| (stat.device, stat.inode)), changed }))
 }
 
 /// Whether a file reads as an inverse would make it: the Step was cut before it changed anything, or
@@ -279,7 +280,16 @@ async fn file_inverse(effect: &Effect, target: &Target, beside: &Beside) -> Resu
                 hard: false,
                 force: true,
             }]),
-            Some(_) => restore(path, target, Expect::Anything, beside).await?,
+            Some(_) => {
+                let mut back = restore(path, target, Expect::Anything, beside).await?;
+                // What writes would follow the link.
+                if let Back::Effects(effects) = &mut back
+                    && matches!(effects[..], [Effect::Write { .. }, ..])
+                {
+                    effects.insert(0, Effect::Remove { path: path.clone(), recurse: false });
+                }
+                back
+            }
         },
         Effect::Http(_) => Back::OneWay("what a request did is known only to the server".into()),
         Effect::Fetch { .. }

@@ -52,6 +52,16 @@ impl Ended {
         self
     }
 
+    /// The task that failed last.
+    #[track_caller]
+    pub fn fails_at(self, task: &str) -> Ended {
+        let at = ["\nfatal: [", "\nfailed: ["].iter().filter_map(|word| self.said.rfind(word)).max();
+        let before = &self.said[..at.unwrap_or_else(|| panic!("nothing failed\n{}", self.said))];
+        let last = before.rsplit("TASK [").next().and_then(|rest| rest.split(']').next());
+        assert_eq!(last, Some(task), "{}", self.said);
+        self
+    }
+
     /// The one host's line of the recap.
     #[track_caller]
     pub fn recaps(self, numbers: &str) -> Ended {
@@ -122,6 +132,14 @@ impl Operator {
         self.said.push_str(&said);
         assert!(act.is_none(), "{task} never began\n{said}");
         Ended { code: child.wait().expect("it ends").code().unwrap_or(-1), said }
+    }
+
+    /// Nothing of what is known of its credentials stands in what was said to the operator.
+    #[track_caller]
+    pub fn was_told_no_secret(&self) {
+        for secret in &self.vps.secrets {
+            assert!(!self.said.contains(secret.as_str()), "a credential was told: {secret}");
+        }
     }
 
     /// The program, ready to be started.

@@ -269,9 +269,12 @@ l_fence() { # folder effect
 # Takes away what ended effects of a run left.
 l_forget() ( # folder run
   cd -- "$1/effects/$2" 2>/dev/null || exit 0
-  for l_f in *.ended.* *.fenced; do
+  for l_f in *.ended.*; do
     [ ! -d "$l_f" ] || rmdir -- "${l_f%.ended.*}".began.* "$l_f" 2>/dev/null
   done
+  # Fences stand as long as the folder does: without one nothing begins.
+  for l_f in *.began.*; do [ ! -d "$l_f" ] || exit 0; done
+  for l_f in *.fenced; do [ ! -d "$l_f" ] || rmdir -- "$l_f"; done
   :
 )
 
