@@ -254,23 +254,19 @@ async fn look_at_files(
             Back::Again(_) | Back::OneWay(_) | Back::Nothing => continue,
         };
         for effect in effects {
-            let path = match effect {
-                Effect::Write { path, .. } | Effect::Unmake { path, .. } | Effect::Restore { path, .. } => {
-                    path
-                }
-                Effect::Attributes { .. }
-                | Effect::Directory { .. }
-                | Effect::Touch { .. }
-                | Effect::Remove { .. }
-                | Effect::Keep { .. }
-                | Effect::Close { .. } => continue,
+            let path = match (effect.writes(), effect) {
+                (Some(path), _) => path,
+                (
+                    None,
+                    Effect::Attributes { .. }
+                    | Effect::Directory { .. }
+                    | Effect::Touch { .. }
+                    | Effect::Remove { .. }
+                    | Effect::Keep { .. }
+                    | Effect::Close { .. },
+                ) => continue,
                 // What goes back before an older one, and where that is then found, nobody can tell from here.
-                Effect::Link { .. }
-                | Effect::Rename { .. }
-                | Effect::Run(_)
-                | Effect::Http(_)
-                | Effect::Fetch { .. }
-                | Effect::Feed { .. } => {
+                (None, _) => {
                     beyond.insert(on);
                     break;
                 }
