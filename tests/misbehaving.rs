@@ -15,8 +15,11 @@ use leak::sandbox::Sandbox;
 use operator::{Operator, Vps, http};
 use serde_json::{Value, json};
 
-fn operator_of(vps: &Sandbox) -> Operator {
-    Operator::new(vps.project(), vps.operator(), Vps::new(vps.told()))
+/// A VPS that goes with the first of the two, and its operator.
+fn raised() -> Option<(Sandbox, Operator)> {
+    let vps = Sandbox::raise(&leak::sandbox::staging()?);
+    let operator = Operator::new(vps.project(), vps.operator(), Vps::new(vps.told()));
+    Some((vps, operator))
 }
 
 /// What is done while a service follows a rule.
@@ -30,9 +33,7 @@ fn misbehaving<T>(it: &mut Operator, service: &str, rule: &str, act: impl FnOnce
 
 #[test]
 fn what_a_service_says_is_not_believed() {
-    let Some(staging) = leak::sandbox::staging() else { return };
-    let vps = Sandbox::raise(&staging);
-    let mut it = operator_of(&vps);
+    let Some((_vps, mut it)) = raised() else { return };
     client_secret(&mut it);
     api_token(&mut it);
     project_key(&mut it);
@@ -142,12 +143,10 @@ fn tokens(it: &Operator) -> Vec<Value> {
 /// The safety rule of a fresh backup, broken: a script that succeeds and leaves none.
 #[test]
 fn what_a_script_leaves_must_be_a_backup() {
-    let Some(staging) = leak::sandbox::staging() else { return };
-    let vps = Sandbox::raise(&staging);
-    let mut it = operator_of(&vps);
+    let Some((_vps, mut it)) = raised() else { return };
     it.run("rotate-session-secret.yml -i staging").code(0);
     let secret = it.env(".env", "SESSION_SECRET");
-    let other = another_key(&mut it, "other.txt");
+    let (_, other) = it.keygen("other.txt");
     let archive = "backups/offsite/99990101T000000.000Z.silver.dump.age";
     let none = "of silver there is no age backup of at least 512 bytes that is newer than this run";
     for (kind, script, why) in [
@@ -172,18 +171,9 @@ fn what_a_script_leaves_must_be_a_backup() {
     it.was_told_no_secret();
 }
 
-/// A public key of age; its private half is kept on the operator's machine.
-fn another_key(it: &mut Operator, file: &str) -> String {
-    let path = it.machine.join(file).display().to_string();
-    let made = it.run(&format!("secret keygen {path}")).code(0);
-    made.said.split("public key: ").nth(1).expect("a public key").trim().to_string()
-}
-
 #[test]
 fn whoever_looks_finds_what_is_wrong() {
-    let Some(staging) = leak::sandbox::staging() else { return };
-    let vps = Sandbox::raise(&staging);
-    let mut it = operator_of(&vps);
+    let Some((_vps, mut it)) = raised() else { return };
     // Archives of both databases, and nothing that isn't right.
     it.run("rotate-db-password.yml -i staging -e database=all").code(0);
     it.run("audit-credentials.yml -i staging").code(0);
@@ -243,7 +233,7 @@ fn whoever_looks_finds_what_is_wrong() {
 fn spoil(it: &mut Operator) {
     let copy = it.env(".env", "SESSION_SECRET");
     fs::write(it.file("pasted.txt"), copy).expect("a file");
-    let (one, other) = (another_key(it, "one.txt"), another_key(it, "other.txt"));
+    let ((_, one), (_, other)) = (it.keygen("one.txt"), it.keygen("other.txt"));
     for (file, key, value) in [
         (".env", "SILVER_POSTGRES_PASSWORD", "W7gTq2Lz9Xc4Vb6Nm1Qw8Er3Ty5Ui0OpAsDfGhJk"),
         (".env", "OIDC_CLIENT_SECRET", "Qz8Wx3Ec7Rv2Tb"),

@@ -287,9 +287,7 @@ fn webhook_secrets(it: &mut Operator) {
 
 fn backup_key(it: &mut Operator) {
     let old = it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT");
-    let identity = it.machine.join("new-identity.txt").display().to_string();
-    let made = it.run(&format!("secret keygen {identity}")).code(0);
-    let new = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
+    let (identity, new) = it.keygen("new-identity.txt");
     let rotate = format!("rotate-backup-key.yml -i staging -e new_key={identity}");
     it.run("rotate-backup-key.yml -i staging").code(2).says("Say which key");
     it.run(&format!("{rotate} --check")).code(0);
@@ -302,9 +300,7 @@ fn backup_key(it: &mut Operator) {
     assert_eq!(it.env(".env", "OFFSITE_BACKUP_AGE_RECIPIENT"), old);
 
     // Somebody else's key, which archives are for as well, is nobody's to take away.
-    let other = it.machine.join("other-identity.txt").display().to_string();
-    let made = it.run(&format!("secret keygen {other}")).code(0);
-    let other = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
+    let (_, other) = it.keygen("other-identity.txt");
     let text = fs::read_to_string(it.file(".env")).expect(".env");
     fs::write(it.file(".env"), text.replace(&old, &format!("{old},{other}"))).expect(".env");
 

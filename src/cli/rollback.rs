@@ -94,12 +94,13 @@ impl Rollback {
         let identities = setup::identities(&self.age_identity).map_err(wrong)?;
         let wanted = Wanted { to: self.to.clone(), overwrite: self.overwrite };
         let seal = run_log::seal_of(&run, &identities).map_err(wrong)?;
-        let chosen = rollback::choose(&seal, &run.history, &wanted).map_err(refused)?;
+        let chosen = rollback::choose(&seal, &run.history, &wanted);
         if !self.despite_later {
-            overtaken::check(&store, &run, &chosen, &identities).map_err(wrong)?;
+            let chosen = chosen.as_deref().unwrap_or_default();
+            overtaken::check(&store, &run, chosen, &identities).map_err(wrong)?;
         }
         if self.check {
-            rollback::predict(&chosen, &*outputs.sink);
+            rollback::predict(&chosen.map_err(refused)?, &*outputs.sink);
             return Ok(0);
         }
         let begun = run.history.begun.clone();
@@ -107,7 +108,7 @@ impl Rollback {
         open.recorder.reason = self.flags.reason.clone();
         let told = Told::kept(begun.as_deref(), &seal, self.flags.note_dir.as_deref()).map_err(wrong)?;
         let past = open.past.clone().unwrap_or_default();
-        let chosen = rollback::choose(&seal, &past, &wanted).map_err(refused)?;
+        let chosen = chosen.map_err(refused)?;
         let by_playbook = match rollback::needs_playbook(&chosen) {
             true => Some(self.playbook_of(&open, outputs)?),
             false => None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::module::Failure;
 use crate::remote::{
-    Connection, Connections, Effect, EffectState, Expect, RemoteError, RemoteErrorKind, Target,
+    CONFLICT, Connection, Connections, Effect, EffectState, Expect, RemoteError, RemoteErrorKind, Target,
 };
 use crate::run::history::{History, State, Step};
 use crate::run::journal::Sync;
@@ -20,9 +20,6 @@ use super::event::{Event, Sink};
 use super::locks::{Locking, Locks, Taker};
 use super::log::{effect_id, kept_of};
 use super::undo::{self, Applied, RunTasks, Undone};
-
-/// How an effect on a file ends that didn't find what it expected, and changed nothing (prelude.sh).
-const UNFIT: i32 = 9;
 
 /// How far, and how.
 #[derive(Debug, Clone, Default)]
@@ -221,8 +218,8 @@ async fn wait_for_cut(
         if let Some(refusal) = if_begun.as_ref().filter(|_| became != Some(EffectState::NeverBegan)) {
             return Err(refusal.clone());
         }
-        let unfit = EffectState::Ended { status: UNFIT };
-        if *noted && became.is_some_and(|state| state == EffectState::NeverBegan || state == unfit) {
+        let conflict = EffectState::Ended { status: CONFLICT };
+        if *noted && became.is_some_and(|state| state == EffectState::NeverBegan || state == conflict) {
             untouched.insert(step.intent.step.clone());
         }
     }
@@ -255,7 +252,7 @@ async fn look_at_files(
         };
         for effect in effects {
             let path = match (effect.writes(), effect) {
-                (Some(path), _) => path,
+                (Some((path, _)), _) => path,
                 (
                     None,
                     Effect::Attributes { .. }
@@ -304,7 +301,9 @@ pub fn files_of<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> BTreeSet<(Strin
     for kept in kept {
         let place = kept.connection.as_ref().map(Connection::place).unwrap_or_default();
         if let Back::Effects(effects) = &kept.back {
-            files.extend(effects.iter().filter_map(Effect::writes).map(|path| (place.clone(), path.into())));
+            files.extend(
+                effects.iter().filter_map(Effect::writes).map(|(path, _)| (place.clone(), path.into())),
+            );
         }
     }
     files

@@ -184,14 +184,10 @@ pub struct Found {
 /// # Errors
 /// The host can't be reached or asked.
 pub async fn would_find(target: &Target, effect: &Effect) -> Result<Option<Found>, RemoteError> {
-    let (path, expect, follow) = match effect {
-        Effect::Write { path, expect, .. } | Effect::Unmake { path, expect } => (path, expect, true),
-        Effect::Restore { path, expect, .. } => (path, expect, false),
-        _ => return Ok(None),
-    };
-    if *expect == Expect::Anything {
+    let Some((path, expect)) = effect.writes().filter(|(_, expect)| **expect != Expect::Anything) else {
         return Ok(None);
-    }
+    };
+    let follow = !matches!(effect, Effect::Restore { .. });
     let stat = target.stat_with(path, follow, Some(Checksum::Sha256)).await?;
     let sum = stat.as_ref().and_then(|stat| stat.checksum.as_deref());
     let as_before = match effect {

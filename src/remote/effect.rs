@@ -91,16 +91,19 @@ impl Effect {
         !matches!(self, Effect::Http(_) | Effect::Fetch { .. } | Effect::Feed { .. })
     }
 
-    /// The file whose content it decides.
-    pub fn writes(&self) -> Option<&str> {
+    /// The file whose content it decides, and what it wants to find there.
+    pub fn writes(&self) -> Option<(&str, &Expect)> {
         match self {
-            Effect::Write { path, .. } | Effect::Unmake { path, .. } | Effect::Restore { path, .. } => {
-                Some(path)
-            }
+            Effect::Write { path, expect, .. }
+            | Effect::Unmake { path, expect }
+            | Effect::Restore { path, expect, .. } => Some((path, expect)),
             _ => None,
         }
     }
 }
+
+/// How an effect on a file ends on its host that doesn't find what it expects, and touches nothing.
+pub const CONFLICT: i32 = 9;
 
 /// What a stateful effect wants to find; anything else fails without touching it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

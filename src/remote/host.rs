@@ -14,8 +14,8 @@ use super::lock::mark::{EffectId, Mark};
 use super::script::{self, INLINE};
 use super::shell::Shell;
 use super::{
-    Answer, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError, RemoteErrorKind,
-    Stat, Stream,
+    Answer, CONFLICT, Content, Effect, FileKind, FileRead, Host, Observation, Output, RemoteError,
+    RemoteErrorKind, Stat, Stream,
 };
 use super::{download, feed, upload};
 
@@ -214,7 +214,7 @@ impl ShellHost {
         }
         let (kind, ok) = match (effect, output.status) {
             (Effect::Run(_), _) | (_, 0) => (RemoteErrorKind::Refused, true),
-            (_, 9) => (RemoteErrorKind::Conflict, false),
+            (_, CONFLICT) => (RemoteErrorKind::Conflict, false),
             _ => (RemoteErrorKind::Refused, false),
         };
         if ok { Ok(output) } else { Err(self.error(kind, label(effect), &output)) }

@@ -25,7 +25,7 @@ mod upload;
 
 pub use become_user::{Become, BecomeMethod};
 pub use connections::{Connection, Connections, TransportKind};
-pub use effect::{Attributes, Command, Content, Effect, Expect, Output, Program};
+pub use effect::{Attributes, CONFLICT, Command, Content, Effect, Expect, Output, Program};
 pub use host::Traffic;
 pub use http::{Follow, HttpFailure, HttpRequest, HttpResponse, Tls};
 pub use lock::files::HostFiles;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -134,6 +134,14 @@ impl Operator {
         Ended { code: child.wait().expect("it ends").code().unwrap_or(-1), said }
     }
 
+    /// A new identity of age on the operator's machine: its file, and its public key.
+    pub fn keygen(&mut self, file: &str) -> (String, String) {
+        let path = self.machine.join(file).display().to_string();
+        let made = self.run(&format!("secret keygen {path}")).code(0);
+        let public = made.said.split("public key: ").nth(1).expect("a public key").trim().to_string();
+        (path, public)
+    }
+
     /// Nothing of what is known of its credentials stands in what was said to the operator.
     #[track_caller]
     pub fn was_told_no_secret(&self) {
@@ -238,28 +246,27 @@ impl Vps {
 
     /// How many sessions anybody ever had.
     pub fn sessions(&mut self) -> usize {
-        let (password, port) =
-            (self.env(".env", "SILVER_POSTGRES_PASSWORD"), self.raised["silver_pg_port"].to_string());
-        let told = Command::new("psql")
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", "silver", "-d", "silver", "-tAc"])
-            .arg("SELECT count(*) FROM app_session")
-            .env("PGPASSWORD", password)
-            .output()
-            .expect("psql runs");
+        let password = self.env(".env", "SILVER_POSTGRES_PASSWORD");
+        let told = self.query("silver", &password, "SELECT count(*) FROM app_session");
         String::from_utf8_lossy(&told.stdout).trim().parse().expect("a number")
     }
 
     /// Whether the database server takes this password of its role, over the network.
     pub fn password_is_taken(&self, database: &str, password: &str) -> bool {
-        let port = self.raised[format!("{database}_pg_port")].as_u64().expect("a port").to_string();
-        let tried = Command::new("psql")
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", database, "-d", database, "-tAc", "SELECT 1"])
-            .env("PGPASSWORD", password)
-            .output()
-            .expect("psql runs");
+        let tried = self.query(database, password, "SELECT 1");
         let why = String::from_utf8_lossy(&tried.stderr);
         assert!(tried.status.success() || why.contains("password authentication failed"), "{why}");
         tried.status.success()
+    }
+
+    /// A query as the database's role, over the network.
+    fn query(&self, database: &str, password: &str, sql: &str) -> Output {
+        let port = self.raised[format!("{database}_pg_port")].as_u64().expect("a port").to_string();
+        Command::new("psql")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", database, "-d", database, "-tAc", sql])
+            .env("PGPASSWORD", password)
+            .output()
+            .expect("psql runs")
     }
 }
 
